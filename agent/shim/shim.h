@@ -1,0 +1,89 @@
+// The owner of one virtual machine's kernel state, as the agent sees it.
+//
+// A Shim opens the machine's devices, keeps exactly what it did, and answers for each
+// object. It holds the fence: what an older epoch or another store says is refused.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "agent/core/host_state.h"
+#include "nestor/v1/agent_service.pb.h"
+
+namespace nestor::agent {
+
+// What a shim tells its agent: answers for its machine and bindings, and nothing else.
+struct ShimReport {
+  std::vector<v1::VirtualMachineResult> virtual_machines;
+  std::vector<v1::Result> bindings;
+};
+
+// All that a shim holds, for a full compare.
+struct ShimInventory {
+  v1::Fence fence;                     // highest seen; empty incarnation: none
+  v1::HeldVirtualMachine virtual_machine;
+  std::vector<v1::Result> bindings;    // one per binding known, PROGRAMMED or waiting
+};
+
+// A monitor's memory region: a descriptor of the agent's process that the shim takes.
+struct GuestMemory {
+  uint64_t guest_address = 0;
+  uint64_t size = 0;
+  int fd = -1;          // owned by the callee; -1: recorded, not mapped
+  uint64_t offset = 0;  // into fd
+  bool writable = true;
+};
+
+// Thread-safe. Calls queue work and return; work of one shim runs in order.
+class Shim {
+ public:
+  virtual ~Shim() = default;
+
+  // Takes in what should be. Refused, with every object answered nothing, when the fence is
+  // lower than the highest seen: ABORTED STALE_FENCE; another incarnation: FAILED_PRECONDITION
+  // HOLD. Objects of another machine: INVALID_ARGUMENT.
+  virtual absl::Status Apply(const v1::Fence& fence, const v1::DesiredVirtualMachine* machine,
+                             const std::vector<v1::DesiredBinding>& bindings) = 0;
+  // What is held now.
+  virtual ShimInventory Inventory() = 0;
+
+  // The monitor side (agent/vmm). `device` is one of the machine's.
+  // The first connection of any of its devices mints a vm_instance; the last one to go ends
+  // it: every PASID is unbound and stage 2 emptied.
+  virtual absl::StatusOr<std::string> VmmConnected(const Bdf& device) = 0;  // vm_instance
+  virtual void VmmDisconnected(const Bdf& device) = 0;
+  // Blocks until stage 2 of that device has it or cannot. UNMAP of memory under bindings is
+  // allowed (firmware remaps all of RAM).
+  virtual absl::Status MapMemory(const Bdf& device, const GuestMemory& memory) = 0;
+  virtual absl::Status UnmapMemory(const Bdf& device, uint64_t guest_address, uint64_t size) = 0;
+  virtual absl::StatusOr<uint64_t> RegionSize(const Bdf& device, uint32_t region) = 0;
+  virtual absl::StatusOr<std::string> ReadRegion(const Bdf& device, uint32_t region,
+                                                 uint64_t offset, size_t size) = 0;
+  virtual absl::Status WriteRegion(const Bdf& device, uint32_t region, uint64_t offset,
+                                   const std::string& data) = 0;
+  // Unbinds every PASID of the machine, resets, and mints a new vm_instance.
+  virtual absl::Status ResetDevice(const Bdf& device) = 0;
+};
+
+// Starts and finds shims. Thread-safe.
+class ShimLauncher {
+ public:
+  // Called on a thread of the shim's; must return quickly and not call the shim.
+  using ReportCallback = std::function<void(const std::string& vm_uid, ShimReport report)>;
+
+  virtual ~ShimLauncher() = default;
+  // The shim of a virtual machine, started if it does not run.
+  virtual absl::StatusOr<std::shared_ptr<Shim>> Launch(const std::string& vm_name,
+                                                       const std::string& vm_uid) = 0;
+  // Ends a shim that holds nothing. FAILED_PRECONDITION: it holds something.
+  virtual absl::Status Retire(const std::string& vm_uid) = 0;
+  // The shims that run.
+  virtual std::vector<std::shared_ptr<Shim>> Running() = 0;
+};
+
+}  // namespace nestor::agent

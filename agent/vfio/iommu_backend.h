@@ -1,0 +1,82 @@
+// The port to the kernel's nested translation, one implementation per kernel interface.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "agent/core/host_state.h"
+
+namespace nestor::agent {
+
+// The kernel objects of one virtual machine: its devices, its stage 2, its bindings.
+//
+// A failed call leaves the state as it was unless its comment says otherwise. Every error
+// is an absl::Status whose payload `kKernelErrorPayload` (agent/core/kernel_error.h) holds
+// operation, object and errno where a kernel call failed. Calls block as long as the
+// kernel does; not thread-safe: one call at a time per address space. Destruction closes
+// everything, which unbinds.
+class AddressSpace {
+ public:
+  virtual ~AddressSpace() = default;
+
+  // Opens the device's group and gives it to a container of its own.
+  // ALREADY_EXISTS: attached. FAILED_PRECONDITION: its group holds other devices, is not
+  // viable, or the device cannot nest. UNAVAILABLE: busy with another owner.
+  virtual absl::Status Attach(const Bdf& device) = 0;
+  // FAILED_PRECONDITION: bindings are left. NOT_FOUND: not attached.
+  virtual absl::Status Detach(const Bdf& device) = 0;
+
+  // Puts a region into the stage 2 of `device`. ALREADY_EXISTS: overlaps.
+  virtual absl::Status Map(const Bdf& device, const MemoryRegion& region) = 0;
+  // Takes exactly that region out. NOT_FOUND: no such region.
+  virtual absl::Status Unmap(const Bdf& device, const MemoryRegion& region) = 0;
+
+  // Reserves exactly `pasid`. RESOURCE_EXHAUSTED: taken by another owner on this host, or
+  // quota. A no-op where PASIDs are per device.
+  virtual absl::Status AllocatePasid(uint32_t pasid) = 0;
+  virtual absl::Status FreePasid(uint32_t pasid) = 0;
+
+  // Binds a stage-1 root. Validates root, width, flags and PASID first: INVALID_ARGUMENT,
+  // no call made. ALREADY_EXISTS: something is bound there (no call made).
+  virtual absl::Status Bind(const BindingKey& key, const PageTable& table) = 0;
+  // Makes `key` walk `table` instead of what it walks now. Where the kernel cannot replace
+  // (type1), unbinds, binds, and on failure binds the old root again; if that fails too,
+  // the state is unbound and the error is DATA_LOSS.
+  virtual absl::Status Replace(const BindingKey& key, const PageTable& table) = 0;
+  // NOT_FOUND: not bound.
+  virtual absl::Status Unbind(const BindingKey& key) = 0;
+  // Drops cached translations of `key` in [address, address + size); size 0: all of them.
+  virtual absl::Status Invalidate(const BindingKey& key, uint64_t address, uint64_t size) = 0;
+
+  // Reads and writes of a region of an attached device, as the kernel's device descriptor
+  // offers it (VFIO_DEVICE_GET_REGION_INFO index). Returns the bytes moved.
+  virtual absl::StatusOr<size_t> ReadRegion(const Bdf& device, uint32_t region, uint64_t offset,
+                                            void* buffer, size_t size) = 0;
+  virtual absl::StatusOr<size_t> WriteRegion(const Bdf& device, uint32_t region, uint64_t offset,
+                                             const void* buffer, size_t size) = 0;
+  // Size of a region in bytes; 0: the device has none of that index.
+  virtual absl::StatusOr<uint64_t> RegionSize(const Bdf& device, uint32_t region) = 0;
+  // Resets the function. Bindings must be gone first: FAILED_PRECONDITION.
+  virtual absl::Status Reset(const Bdf& device) = 0;
+
+  // What the kernel objects of this address space are, as the calls above left them.
+  virtual const AddressSpaceState& state() const = 0;
+};
+
+// Makes address spaces and probes devices. Thread-safe.
+class IommuBackend {
+ public:
+  virtual ~IommuBackend() = default;
+  // "type1" or "iommufd".
+  virtual std::string_view name() const = 0;
+  // Whether a root change on one key leaves a moment without translation.
+  virtual bool replace_has_gap() const = 0;
+  // Opens what it must, asks, closes again. OK with `reason` set where the device cannot
+  // nest; an error only where asking was impossible (e.g. the group is in use: UNAVAILABLE).
+  virtual absl::StatusOr<DeviceCapabilities> Probe(const Bdf& device) = 0;
+  virtual absl::StatusOr<std::unique_ptr<AddressSpace>> CreateAddressSpace() = 0;
+};
+
+}  // namespace nestor::agent

@@ -1,0 +1,68 @@
+// Resource names: the only place where they are taken apart or put together.
+//
+// All parsing is bounded: a name over kMaxResourceNameLength bytes is refused before it
+// is looked at. Ids never contain '/', control characters, or anything outside the
+// alphabets of nestor/v1/resources.proto, so a valid name is always valid UTF-8.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace nestor {
+
+inline constexpr size_t kMaxResourceNameLength = 256;
+
+// `hosts/{host}`
+struct HostName {
+  std::string host;
+  // INVALID_ARGUMENT with the part that is wrong and the expected form.
+  static absl::StatusOr<HostName> Parse(std::string_view name);
+  std::string ToString() const;
+  auto operator<=>(const HostName&) const = default;
+};
+
+// `hosts/{host}/devices/{bdf}`
+struct DeviceName {
+  std::string host;
+  std::string bdf;
+  static absl::StatusOr<DeviceName> Parse(std::string_view name);
+  std::string ToString() const;
+  auto operator<=>(const DeviceName&) const = default;
+};
+
+// `projects/{project}/virtualMachines/{virtual_machine}`
+struct VirtualMachineName {
+  std::string project;
+  std::string virtual_machine;
+  static absl::StatusOr<VirtualMachineName> Parse(std::string_view name);
+  std::string ToString() const;
+  auto operator<=>(const VirtualMachineName&) const = default;
+};
+
+// `projects/{project}/virtualMachines/{virtual_machine}/pasidBindings/{binding}`
+struct PasidBindingName {
+  std::string project;
+  std::string virtual_machine;
+  std::string binding;
+  static absl::StatusOr<PasidBindingName> Parse(std::string_view name);
+  std::string ToString() const;
+  VirtualMachineName Parent() const { return {project, virtual_machine}; }
+  auto operator<=>(const PasidBindingName&) const = default;
+};
+
+// Parents of List requests; an id may be "-" (all), returned as empty.
+absl::StatusOr<std::string> ParseHostParent(std::string_view parent);         // hosts/{host|-}
+absl::StatusOr<std::string> ParseProjectParent(std::string_view parent);      // projects/{p|-}
+absl::StatusOr<VirtualMachineName> ParseVirtualMachineParent(std::string_view parent);
+
+// Whether `bdf` is a PCI address in the kernel's form dddd:bb:dd.f, lower-case
+// hexadecimal, function 0-7.
+bool IsBdf(std::string_view bdf);
+
+// `text` made safe to repeat in a message: at most 80 bytes, control and non-ASCII bytes
+// shown as \xNN.
+std::string Printable(std::string_view text);
+
+}  // namespace nestor
