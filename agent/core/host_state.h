@@ -20,7 +20,7 @@ enum class PageTableFormat { kUnspecified = 0, kVtdS1 = 1, kArmSmmuV3 = 2, kAmdV
 // A guest's page table.
 struct PageTable {
   PageTableFormat format = PageTableFormat::kVtdS1;
-  uint64_t root = 0;           // guest physical address, 4 KiB aligned
+  uint64_t root = 0;            // guest physical address, 4 KiB aligned
   uint32_t address_width = 48;  // 48 or 57
   bool supervisor_request = false;
   bool extended_access_flag = false;
@@ -45,10 +45,10 @@ struct MemoryRegion {
 
 // What one virtual machine's kernel objects are, or should be.
 struct AddressSpaceState {
-  std::set<Bdf> devices;                            // attached
-  std::map<Bdf, std::set<MemoryRegion>> memory;     // stage 2 of each device
-  std::set<uint32_t> pasids;                        // allocated (type1: system-wide ids)
-  std::map<BindingKey, PageTable> bindings;         // stage 1
+  std::set<Bdf> devices;                         // attached
+  std::map<Bdf, std::set<MemoryRegion>> memory;  // stage 2 of each device
+  std::set<uint32_t> pasids;                     // allocated (type1: system-wide ids)
+  std::map<BindingKey, PageTable> bindings;      // stage 1
   bool operator==(const AddressSpaceState&) const = default;
 };
 

@@ -25,9 +25,9 @@ struct ShimReport {
 
 // All that a shim holds, for a full compare.
 struct ShimInventory {
-  v1::Fence fence;                     // highest seen; empty incarnation: none
+  v1::Fence fence;  // highest seen; empty incarnation: none
   v1::HeldVirtualMachine virtual_machine;
-  std::vector<v1::Result> bindings;    // one per binding known, PROGRAMMED or waiting
+  std::vector<v1::Result> bindings;  // one per binding known, PROGRAMMED or waiting
 };
 
 // A monitor's memory region: a descriptor of the agent's process that the shim takes.

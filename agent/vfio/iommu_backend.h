@@ -2,7 +2,7 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
+#include "absl/strings/string_view.h"
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -70,7 +70,7 @@ class IommuBackend {
  public:
   virtual ~IommuBackend() = default;
   // "type1" or "iommufd".
-  virtual std::string_view name() const = 0;
+  virtual absl::string_view name() const = 0;
   // Whether a root change on one key leaves a moment without translation.
   virtual bool replace_has_gap() const = 0;
   // Opens what it must, asks, closes again. OK with `reason` set where the device cannot

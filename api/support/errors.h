@@ -6,9 +6,9 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
+#include "absl/strings/string_view.h"
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -18,14 +18,13 @@
 
 namespace nestor {
 
-inline constexpr std::string_view kErrorDomain = "nestor.dev";
+inline constexpr absl::string_view kErrorDomain = "nestor.dev";
 
 // Collects what is wrong with a request, field by field.
 class FieldViolations {
  public:
   // `field` is the path from the request's root, e.g. "pasid_binding.spec.device".
-  void Add(std::string_view field, std::string_view description);
-  // Adds every violation of `status` (made by ToStatus) under `prefix`.
+  void Add(absl::string_view field, absl::string_view description);
   bool empty() const { return violations_.empty(); }
   // OK where empty, else INVALID_ARGUMENT FIELD_INVALID with BadRequest. At most 64 are
   // listed; the message names the first.
@@ -38,42 +37,42 @@ class FieldViolations {
 namespace errors {
 
 // INVALID_ARGUMENT
-absl::Status FieldInvalid(std::string_view field, std::string_view description);
-absl::Status RequestIdReused(std::string_view request_id);
-absl::Status ProtocolError(std::string_view what);
+absl::Status FieldInvalid(absl::string_view field, absl::string_view description);
+absl::Status RequestIdReused(absl::string_view request_id);
+absl::Status ProtocolError(absl::string_view what);
 // NOT_FOUND
-absl::Status NotFound(std::string_view name);
+absl::Status NotFound(absl::string_view name);
 // ALREADY_EXISTS
-absl::Status AlreadyExists(std::string_view name);
-absl::Status PasidInUse(std::string_view device, uint32_t pasid, std::string_view holder);
-absl::Status AgentConflict(std::string_view host);
+absl::Status AlreadyExists(absl::string_view name);
+absl::Status PasidInUse(absl::string_view device, uint32_t pasid, absl::string_view holder);
+absl::Status AgentConflict(absl::string_view host);
 // ABORTED
-absl::Status EtagMismatch(std::string_view name, std::string_view current);
-absl::Status Contention(std::string_view what);
-absl::Status SessionSuperseded(std::string_view host);
-absl::Status NotSessionOwner(std::string_view host);
+absl::Status EtagMismatch(absl::string_view name, absl::string_view current);
+absl::Status Contention(absl::string_view what);
+absl::Status SessionSuperseded(absl::string_view host);
+absl::Status NotSessionOwner(absl::string_view host);
 // FAILED_PRECONDITION
-absl::Status HostUnknown(std::string_view host);
-absl::Status HostCordoned(std::string_view host);
-absl::Status HostConnected(std::string_view host);
-absl::Status HasChildren(std::string_view name, std::string_view what);
-absl::Status DeviceInUse(std::string_view device, std::string_view holder);
-absl::Status DeviceNotOwned(std::string_view device, std::string_view virtual_machine);
-absl::Status DeviceUnsuitable(std::string_view device, std::string_view why);
-absl::Status Deleting(std::string_view name);
-absl::Status BindingFailed(std::string_view name, const v1::Failure& failure);
-absl::Status StoreIncompatible(std::string_view what);
+absl::Status HostUnknown(absl::string_view host);
+absl::Status HostCordoned(absl::string_view host);
+absl::Status HostConnected(absl::string_view host);
+absl::Status HasChildren(absl::string_view name, absl::string_view what);
+absl::Status DeviceInUse(absl::string_view device, absl::string_view holder);
+absl::Status DeviceNotOwned(absl::string_view device, absl::string_view virtual_machine);
+absl::Status DeviceUnsuitable(absl::string_view device, absl::string_view why);
+absl::Status Deleting(absl::string_view name);
+absl::Status BindingFailed(absl::string_view name, const v1::Failure& failure);
+absl::Status StoreIncompatible(absl::string_view what);
 // RESOURCE_EXHAUSTED
-absl::Status PasidSpaceFull(std::string_view device, uint32_t first, uint32_t last);
-absl::Status QueueFull(std::string_view queue, absl::Duration retry_after);
+absl::Status PasidSpaceFull(absl::string_view device, uint32_t first, uint32_t last);
+absl::Status QueueFull(absl::string_view queue, absl::Duration retry_after);
 // OUT_OF_RANGE
 absl::Status RevisionCompacted(int64_t wanted, int64_t oldest);
 // DEADLINE_EXCEEDED
-absl::Status WaitTimeout(std::string_view name, std::string_view explanation);
+absl::Status WaitTimeout(absl::string_view name, absl::string_view explanation);
 // UNAVAILABLE
-absl::Status Unavailable(std::string_view why, absl::Duration retry_after);
+absl::Status Unavailable(absl::string_view why, absl::Duration retry_after);
 // DATA_LOSS
-absl::Status StoreCorrupt(std::string_view path, std::string_view what);
+absl::Status StoreCorrupt(absl::string_view path, absl::string_view what);
 
 }  // namespace errors
 

@@ -6,7 +6,7 @@
 #pragma once
 
 #include <string>
-#include <string_view>
+#include "absl/strings/string_view.h"
 
 #include "absl/status/statusor.h"
 
@@ -18,7 +18,7 @@ inline constexpr size_t kMaxResourceNameLength = 256;
 struct HostName {
   std::string host;
   // INVALID_ARGUMENT with the part that is wrong and the expected form.
-  static absl::StatusOr<HostName> Parse(std::string_view name);
+  static absl::StatusOr<HostName> Parse(absl::string_view name);
   std::string ToString() const;
   auto operator<=>(const HostName&) const = default;
 };
@@ -27,7 +27,7 @@ struct HostName {
 struct DeviceName {
   std::string host;
   std::string bdf;
-  static absl::StatusOr<DeviceName> Parse(std::string_view name);
+  static absl::StatusOr<DeviceName> Parse(absl::string_view name);
   std::string ToString() const;
   auto operator<=>(const DeviceName&) const = default;
 };
@@ -36,7 +36,7 @@ struct DeviceName {
 struct VirtualMachineName {
   std::string project;
   std::string virtual_machine;
-  static absl::StatusOr<VirtualMachineName> Parse(std::string_view name);
+  static absl::StatusOr<VirtualMachineName> Parse(absl::string_view name);
   std::string ToString() const;
   auto operator<=>(const VirtualMachineName&) const = default;
 };
@@ -46,23 +46,23 @@ struct PasidBindingName {
   std::string project;
   std::string virtual_machine;
   std::string binding;
-  static absl::StatusOr<PasidBindingName> Parse(std::string_view name);
+  static absl::StatusOr<PasidBindingName> Parse(absl::string_view name);
   std::string ToString() const;
   VirtualMachineName Parent() const { return {project, virtual_machine}; }
   auto operator<=>(const PasidBindingName&) const = default;
 };
 
 // Parents of List requests; an id may be "-" (all), returned as empty.
-absl::StatusOr<std::string> ParseHostParent(std::string_view parent);         // hosts/{host|-}
-absl::StatusOr<std::string> ParseProjectParent(std::string_view parent);      // projects/{p|-}
-absl::StatusOr<VirtualMachineName> ParseVirtualMachineParent(std::string_view parent);
+absl::StatusOr<std::string> ParseHostParent(absl::string_view parent);     // hosts/{host|-}
+absl::StatusOr<std::string> ParseProjectParent(absl::string_view parent);  // projects/{p|-}
+absl::StatusOr<VirtualMachineName> ParseVirtualMachineParent(absl::string_view parent);
 
 // Whether `bdf` is a PCI address in the kernel's form dddd:bb:dd.f, lower-case
 // hexadecimal, function 0-7.
-bool IsBdf(std::string_view bdf);
+bool IsBdf(absl::string_view bdf);
 
 // `text` made safe to repeat in a message: at most 80 bytes, control and non-ASCII bytes
 // shown as \xNN.
-std::string Printable(std::string_view text);
+std::string Printable(absl::string_view text);
 
 }  // namespace nestor

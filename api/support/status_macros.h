@@ -5,8 +5,8 @@
 #define NESTOR_MACRO_CONCAT(a, b) NESTOR_MACRO_CONCAT_INNER(a, b)
 
 // Evaluates `expression` (absl::Status) and returns it from the function unless OK.
-#define RETURN_IF_ERROR(expression)                          \
-  do {                                                       \
+#define RETURN_IF_ERROR(expression)                                                   \
+  do {                                                                                \
     if (auto nestor_status = (expression); !nestor_status.ok()) return nestor_status; \
   } while (false)
 

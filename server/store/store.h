@@ -9,8 +9,8 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
+#include "absl/strings/string_view.h"
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -95,8 +95,8 @@ class Store {
 
   // Keys in [begin, end) in order; empty end: to the end of the key space. At most `limit`
   // (0: all). Reads at the head. DATA_LOSS: a stored row does not verify.
-  virtual absl::StatusOr<std::vector<KeyValue>> Range(std::string_view begin, std::string_view end,
-                                                      size_t limit) = 0;
+  virtual absl::StatusOr<std::vector<KeyValue>> Range(absl::string_view begin,
+                                                      absl::string_view end, size_t limit) = 0;
 
   // The newest revision.
   virtual int64_t HeadRevision() const = 0;
@@ -114,6 +114,6 @@ class Store {
 absl::StatusOr<int64_t> CommitAndWait(Store& store, Transaction transaction);
 
 // The first key after every key that begins with `prefix`; empty if there is none.
-std::string PrefixEnd(std::string_view prefix);
+std::string PrefixEnd(absl::string_view prefix);
 
 }  // namespace nestor::server
