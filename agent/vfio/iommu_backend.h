@@ -2,21 +2,22 @@
 #pragma once
 
 #include <memory>
-#include "absl/strings/string_view.h"
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "agent/core/host_state.h"
 
 namespace nestor::agent {
 
 // The kernel objects of one virtual machine: its devices, its stage 2, its bindings.
 //
-// A failed call leaves the state as it was unless its comment says otherwise. Every error
-// is an absl::Status whose payload `kKernelErrorPayload` (agent/core/kernel_error.h) holds
-// operation, object and errno where a kernel call failed. Calls block as long as the
-// kernel does; not thread-safe: one call at a time per address space. Destruction closes
-// everything, which unbinds.
+// A failed call leaves the state as it was unless its comment says otherwise. Where a kernel
+// call failed, the status holds operation, object and errno (GetKernelError); where a client
+// must be told a typed cause, it holds a reason (GetReason), both in
+// agent/core/kernel_error.h. Calls block as long as the kernel does; not thread-safe: one
+// call at a time per address space. Destruction closes everything, which unbinds. A device
+// that is not attached is FAILED_PRECONDITION DEVICE_NOT_ATTACHED for every call.
 class AddressSpace {
  public:
   virtual ~AddressSpace() = default;
