@@ -96,19 +96,21 @@ absl::StatusOr<HostEffects> HostDecision::Answer(const v1::Results& results) {
   return effects;
 }
 
-bool HostDecision::IsAnswered(const std::string& uid, Version wanted) const {
-  auto it = answered_.find(uid);
-  return it != answered_.end() && it->second >= wanted;
+bool HostDecision::IsTold(const std::string& uid, Version wanted) const {
+  auto answered = answered_.find(uid);
+  if (answered != answered_.end() && answered->second >= wanted) return true;
+  auto on_its_way = in_flight_.find(uid);
+  return on_its_way != in_flight_.end() && on_its_way->second >= wanted;
 }
 
 void HostDecision::MarkDirty(HostIntent intent) {
   for (auto& machine : intent.virtual_machines) {
-    if (IsAnswered(machine.uid(), {machine.generation(), machine.absent()})) continue;
+    if (IsTold(machine.uid(), {machine.generation(), machine.absent()})) continue;
     std::string uid = machine.uid();
     dirty_machines_.insert_or_assign(std::move(uid), std::move(machine));
   }
   for (auto& binding : intent.bindings) {
-    if (IsAnswered(binding.uid(), {binding.generation(), binding.absent()})) continue;
+    if (IsTold(binding.uid(), {binding.generation(), binding.absent()})) continue;
     std::string uid = binding.uid();
     dirty_bindings_.insert_or_assign(std::move(uid), std::move(binding));
   }

@@ -44,7 +44,7 @@ class HostDecision {
   // differs. `orphans` gets what is held in the kernel and named by no intent; it stays.
   HostEffects Connect(const v1::Hello& hello, HostIntent intent, std::vector<v1::Orphan>* orphans);
 
-  // Intent changed. Objects that the agent already answered for are not sent again.
+  // Intent changed. What the agent answered for, or is on its way, is not sent again.
   HostEffects Change(HostIntent intent, int64_t head_revision);
 
   // The agent answered. INVALID_ARGUMENT PROTOCOL_ERROR: the answer cannot be; nothing of
@@ -63,7 +63,8 @@ class HostDecision {
     auto operator<=>(const Version&) const = default;
   };
 
-  bool IsAnswered(const std::string& uid, Version wanted) const;
+  // Answered for, or on its way.
+  bool IsTold(const std::string& uid, Version wanted) const;
   void MarkDirty(HostIntent intent);
   // Fills the window from the dirty set.
   void Pump(HostEffects* effects);

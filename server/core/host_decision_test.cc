@@ -152,6 +152,16 @@ TEST(HostDecision, ChangeAlreadyAnsweredIsNotSent) {
   EXPECT_THAT(decision.Change(HostIntent{{}, {Binding("b", 1)}}, 11).send, IsEmpty());
 }
 
+TEST(HostDecision, ChangeOnItsWayIsNotSentTwice) {
+  HostDecision decision(TestFence());
+  std::vector<v1::Orphan> orphans;
+  decision.Connect(v1::Hello(), HostIntent{{}, {Binding("b", 1)}}, &orphans);
+  decision.Change(HostIntent{{}, {Binding("b", 1)}}, 11);
+  auto effects = decision.Answer(Answers({Held("b", 1)}));
+  ASSERT_TRUE(effects.ok());
+  EXPECT_THAT(effects->send, IsEmpty());
+}
+
 TEST(HostDecision, AbsentAnswerAsksForPurge) {
   HostDecision decision(TestFence());
   std::vector<v1::Orphan> orphans;

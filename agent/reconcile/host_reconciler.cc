@@ -1,0 +1,237 @@
+#include "agent/reconcile/host_reconciler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "api/support/errors.h"
+#include "api/support/status_macros.h"
+
+namespace nestor::agent {
+namespace {
+
+constexpr int kMaxAnswersInMessage = 256;
+
+v1::Failure MakeFailure(v1::Failure::Kind kind, absl::string_view reason,
+                        const absl::Status& cause) {
+  v1::Failure failure;
+  failure.set_kind(kind);
+  failure.set_reason(std::string(reason));
+  failure.set_message(std::string(cause.message()));
+  return failure;
+}
+
+absl::Status CheckFence(const v1::Fence& fence) {
+  if (fence.incarnation().empty() || fence.epoch() < 1 || fence.head_revision() < 1) {
+    return errors::ProtocolError("a fence lacks incarnation, epoch or head revision");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+HostReconciler::HostReconciler(HostIdentity identity, v1::Inventory inventory,
+                               ShimLauncher& launcher, VmmEndpoints& endpoints)
+    : identity_(std::move(identity)),
+      inventory_(std::move(inventory)),
+      launcher_(launcher),
+      endpoints_(endpoints) {
+  for (const auto& shim : launcher_.Running()) {
+    const v1::HeldVirtualMachine held = shim->Inventory().virtual_machine;
+    machines_[held.uid()] = {held.name(), shim, {}};
+  }
+}
+
+v1::SyncRequest HostReconciler::BeginSession() {
+  welcome_.reset();
+  taken_in_seq_ = 0;
+  acked_ = true;
+  machine_answers_.clear();
+  binding_answers_.clear();
+  binding_order_.clear();
+
+  v1::SyncRequest request;
+  v1::Hello& hello = *request.mutable_hello();
+  hello.set_host(identity_.host);
+  hello.set_agent_instance(identity_.agent_instance);
+  hello.set_boot_id(identity_.boot_id);
+  hello.set_agent_version(identity_.agent_version);
+  *hello.mutable_inventory() = inventory_;
+  for (const auto& [uid, machine] : machines_) {
+    ShimInventory held = machine.shim->Inventory();
+    *hello.add_held_virtual_machines() = std::move(held.virtual_machine);
+    for (auto& binding : held.bindings) *hello.add_held_bindings() = std::move(binding);
+  }
+  if (!highest_seen_.incarnation().empty()) *hello.mutable_highest_seen() = highest_seen_;
+  return request;
+}
+
+absl::Status HostReconciler::TakeIn(const v1::SyncResponse& message) {
+  switch (message.message_case()) {
+    case v1::SyncResponse::kWelcome:
+      return TakeInWelcome(message.welcome());
+    case v1::SyncResponse::kDesired:
+      return TakeInDesired(message.desired());
+    case v1::SyncResponse::MESSAGE_NOT_SET:
+      break;
+  }
+  return errors::ProtocolError("the server sent a message of no known kind");
+}
+
+absl::Status HostReconciler::TakeInWelcome(const v1::Welcome& welcome) {
+  if (welcome_.has_value()) return errors::ProtocolError("a second Welcome");
+  RETURN_IF_ERROR(CheckFence(welcome.fence()));
+  welcome_ = welcome;
+  return absl::OkStatus();
+}
+
+absl::Status HostReconciler::TakeInDesired(const v1::Desired& desired) {
+  if (!welcome_.has_value()) return errors::ProtocolError("Desired before Welcome");
+  RETURN_IF_ERROR(CheckFence(desired.fence()));
+  if (desired.delivery_seq() != taken_in_seq_ + 1) {
+    return errors::ProtocolError(
+        absl::StrCat("delivery_seq ", desired.delivery_seq(), " follows ", taken_in_seq_));
+  }
+  for (const auto& machine : desired.virtual_machines()) {
+    RETURN_IF_ERROR(ApplyMachine(desired.fence(), machine));
+  }
+  RETURN_IF_ERROR(ApplyBindings(desired.fence(), desired));
+  highest_seen_ = desired.fence();
+  taken_in_seq_ = desired.delivery_seq();
+  acked_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status HostReconciler::ApplyMachine(const v1::Fence& fence,
+                                          const v1::DesiredVirtualMachine& desired) {
+  auto it = machines_.find(desired.uid());
+  if (it == machines_.end() && desired.absent()) {
+    v1::VirtualMachineResult result;
+    result.set_uid(desired.uid());
+    result.set_generation(desired.generation());
+    result.set_absent(true);
+    AnswerMachine(std::move(result));
+    return absl::OkStatus();
+  }
+  if (it == machines_.end()) {
+    auto shim = launcher_.Launch(desired.name(), desired.uid());
+    if (!shim.ok()) {
+      v1::VirtualMachineResult result;
+      result.set_uid(desired.uid());
+      result.set_generation(desired.generation());
+      *result.mutable_failure() =
+          MakeFailure(v1::Failure::KIND_PERMANENT, "SHIM_LAUNCH_FAILED", shim.status());
+      AnswerMachine(std::move(result));
+      return absl::OkStatus();
+    }
+    it = machines_.emplace(desired.uid(), Machine{desired.name(), *shim, {}}).first;
+  }
+  RETURN_IF_ERROR(it->second.shim->Apply(fence, &desired, {}));
+  UpdateEndpoints(it->second, desired);
+  return absl::OkStatus();
+}
+
+void HostReconciler::UpdateEndpoints(Machine& machine, const v1::DesiredVirtualMachine& desired) {
+  std::set<Bdf> wanted;
+  if (!desired.absent()) wanted.insert(desired.devices().begin(), desired.devices().end());
+  for (const Bdf& device : machine.devices) {
+    if (!wanted.contains(device)) endpoints_.Close(machine.name, device);
+  }
+  for (const Bdf& device : wanted) {
+    if (machine.devices.contains(device)) continue;
+    const absl::Status status = endpoints_.Open(machine.name, device, machine.shim);
+    if (status.ok()) continue;
+    v1::VirtualMachineResult result;
+    result.set_uid(desired.uid());
+    result.set_generation(desired.generation());
+    *result.mutable_failure() =
+        MakeFailure(v1::Failure::KIND_PERMANENT, "VMM_ENDPOINT_FAILED", status);
+    AnswerMachine(std::move(result));
+  }
+  machine.devices = std::move(wanted);
+}
+
+absl::Status HostReconciler::ApplyBindings(const v1::Fence& fence, const v1::Desired& desired) {
+  std::map<std::string, std::vector<v1::DesiredBinding>> by_machine;
+  for (const auto& binding : desired.bindings()) by_machine[binding.vm_uid()].push_back(binding);
+  for (const auto& [vm_uid, bindings] : by_machine) {
+    auto it = machines_.find(vm_uid);
+    if (it != machines_.end()) {
+      RETURN_IF_ERROR(it->second.shim->Apply(fence, nullptr, bindings));
+      continue;
+    }
+    for (const auto& binding : bindings) {
+      v1::Result result;
+      result.set_uid(binding.uid());
+      result.set_generation(binding.generation());
+      if (binding.absent()) {
+        result.set_outcome(v1::Result::OUTCOME_ABSENT);
+      } else {
+        result.set_outcome(v1::Result::OUTCOME_FAILED);
+        *result.mutable_failure() =
+            MakeFailure(v1::Failure::KIND_PERMANENT, "VM_UNKNOWN",
+                        absl::NotFoundError("the owner of its virtual machine does not run"));
+      }
+      AnswerBinding(std::move(result));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void HostReconciler::Collect(ShimReport report) {
+  for (auto& machine : report.virtual_machines) {
+    if (machine.absent()) Retire(machine.uid());
+    AnswerMachine(std::move(machine));
+  }
+  for (auto& binding : report.bindings) AnswerBinding(std::move(binding));
+}
+
+void HostReconciler::Retire(const std::string& vm_uid) {
+  auto it = machines_.find(vm_uid);
+  if (it == machines_.end()) return;
+  for (const Bdf& device : it->second.devices) endpoints_.Close(it->second.name, device);
+  machines_.erase(it);
+  // What it held is gone by its own word; a refusal would mean it got new work meanwhile,
+  // and then Launch finds it again.
+  launcher_.Retire(vm_uid).IgnoreError();
+}
+
+void HostReconciler::AnswerMachine(v1::VirtualMachineResult result) {
+  // Only the newest word about a machine matters.
+  auto same = [&](const auto& other) { return other.uid() == result.uid(); };
+  std::erase_if(machine_answers_, same);
+  machine_answers_.push_back(std::move(result));
+}
+
+void HostReconciler::AnswerBinding(v1::Result result) {
+  auto [it, is_new] = binding_answers_.try_emplace(result.uid());
+  if (is_new) binding_order_.push_back(result.uid());
+  // A repeated outcome replaces the one that waits, so that a flapping binding cannot fill
+  // the queue while the server is slow.
+  std::erase_if(it->second, [&](const v1::Result& waiting) {
+    return waiting.generation() == result.generation() && waiting.outcome() == result.outcome();
+  });
+  it->second.push_back(std::move(result));
+}
+
+std::optional<v1::SyncRequest> HostReconciler::NextResults() {
+  const bool nothing = machine_answers_.empty() && binding_order_.empty() && acked_;
+  if (!welcome_.has_value() || nothing) return std::nullopt;
+  v1::SyncRequest request;
+  v1::Results& results = *request.mutable_results();
+  results.set_acked_seq(taken_in_seq_);
+  auto room = [&] {
+    return results.virtual_machines_size() + results.bindings_size() < kMaxAnswersInMessage;
+  };
+  for (; room() && !machine_answers_.empty(); machine_answers_.pop_front()) {
+    *results.add_virtual_machines() = std::move(machine_answers_.front());
+  }
+  for (; room() && !binding_order_.empty(); binding_order_.pop_front()) {
+    auto answers = binding_answers_.extract(binding_order_.front());
+    for (auto& answer : answers.mapped()) *results.add_bindings() = std::move(answer);
+  }
+  acked_ = true;
+  return request;
+}
+
+}  // namespace nestor::agent

@@ -1,0 +1,99 @@
+// The agent's end of the Sync protocol: routes what should be to the owners (shims) of the
+// virtual machines, and what they answer back to the server.
+//
+// No transport, thread or clock: server_session.h drives it from one event loop.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "agent/shim/shim.h"
+#include "nestor/v1/agent_service.pb.h"
+
+namespace nestor::agent {
+
+// Where virtual machine monitors reach a shim: one socket per device (agent/vmm).
+class VmmEndpoints {
+ public:
+  virtual ~VmmEndpoints() = default;
+  // Listens for the monitor of `device`. An error leaves nothing behind.
+  virtual absl::Status Open(const std::string& vm_name, const Bdf& device,
+                            std::shared_ptr<Shim> shim) = 0;
+  // Stops listening and drops the connection. Unknown devices are ignored.
+  virtual void Close(const std::string& vm_name, const Bdf& device) = 0;
+};
+
+// Who this host is: what Hello says besides what is held.
+struct HostIdentity {
+  std::string host;  // hosts/{host}
+  std::string agent_instance;
+  std::string boot_id;
+  std::string agent_version;
+};
+
+// Not thread-safe: every method is called from one event loop.
+class HostReconciler {
+ public:
+  // The launcher and the endpoints must outlive this.
+  HostReconciler(HostIdentity identity, v1::Inventory inventory, ShimLauncher& launcher,
+                 VmmEndpoints& endpoints);
+
+  // A new stream begins: forgets what was not sent and says what is held.
+  v1::SyncRequest BeginSession();
+
+  // A message of the server. An error ends the stream: PROTOCOL_ERROR (a message or sequence
+  // number that cannot be), or a shim's refusal of the fence (STALE_FENCE, HOLD).
+  absl::Status TakeIn(const v1::SyncResponse& message);
+
+  // A shim's answers.
+  void Collect(ShimReport report);
+
+  // The next answers to send, at most 256 objects; nothing while there is none or the
+  // server has not yet welcomed the session.
+  std::optional<v1::SyncRequest> NextResults();
+
+  // Set once the server welcomed the session.
+  const std::optional<v1::Welcome>& welcome() const { return welcome_; }
+  const std::string& host() const { return identity_.host; }
+
+ private:
+  struct Machine {
+    std::string name;
+    std::shared_ptr<Shim> shim;
+    std::set<Bdf> devices;  // with an open endpoint
+  };
+
+  absl::Status TakeInWelcome(const v1::Welcome& welcome);
+  absl::Status TakeInDesired(const v1::Desired& desired);
+  absl::Status ApplyMachine(const v1::Fence& fence, const v1::DesiredVirtualMachine& machine);
+  absl::Status ApplyBindings(const v1::Fence& fence, const v1::Desired& desired);
+  void UpdateEndpoints(Machine& machine, const v1::DesiredVirtualMachine& desired);
+  void Retire(const std::string& vm_uid);
+  void AnswerMachine(v1::VirtualMachineResult result);
+  void AnswerBinding(v1::Result result);
+
+  const HostIdentity identity_;
+  const v1::Inventory inventory_;
+  ShimLauncher& launcher_;
+  VmmEndpoints& endpoints_;
+
+  std::map<std::string, Machine> machines_;  // by uid of the virtual machine
+  v1::Fence highest_seen_;
+
+  // Of the present session.
+  std::optional<v1::Welcome> welcome_;
+  int64_t taken_in_seq_ = 0;
+  bool acked_ = true;  // the server knows taken_in_seq_
+  std::deque<v1::VirtualMachineResult> machine_answers_;
+  std::map<std::string, std::vector<v1::Result>> binding_answers_;  // by uid
+  std::deque<std::string> binding_order_;                           // uids, oldest first
+};
+
+}  // namespace nestor::agent

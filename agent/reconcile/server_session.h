@@ -1,0 +1,48 @@
+// The agent's connection to the server: opens the Sync stream, keeps the lease, and opens it
+// again, with growing and jittered delays, for as long as it lives.
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <cstdint>
+#include <memory>
+#include <random>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "agent/reconcile/host_reconciler.h"
+#include "api/support/event_loop.h"
+
+namespace nestor::agent {
+
+// Delays between two attempts to connect.
+struct ReconnectPolicy {
+  absl::Duration first = absl::Milliseconds(250);
+  absl::Duration highest = absl::Seconds(30);
+  // A stream that lived this long starts from `first` again.
+  absl::Duration healthy = absl::Seconds(10);
+};
+
+// Everything but the constructor, Start and Stop runs on `loop`.
+class ServerSession {
+ public:
+  // All references must outlive this. `reconciler` is touched on `loop` only.
+  ServerSession(EventLoop& loop, HostReconciler& reconciler, std::shared_ptr<grpc::Channel> channel,
+                ReconnectPolicy policy);
+  ~ServerSession();
+
+  void Start();
+  // Closes the stream and waits until gRPC has let go of it. Must not be called on the loop.
+  void Stop();
+
+  // Answers may be waiting in the reconciler: sends them when the stream is free. Loop only.
+  void SendPending();
+
+ private:
+  class Stream;
+  class Impl;
+  EventLoop& loop_;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace nestor::agent
