@@ -1,0 +1,16 @@
+// The inventory as the agent protocol carries it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent/vfio/pci_inventory.h"
+#include "nestor/v1/agent_service.pb.h"
+
+namespace nestor::agent {
+
+// `host` is hosts/{host}; `backend` is IommuBackend::name() of the one that probed.
+v1::Inventory ToInventoryMessage(const std::string& host, absl::string_view backend,
+                                 const std::vector<DeviceFacts>& devices);
+
+}  // namespace nestor::agent
