@@ -1,0 +1,147 @@
+#include "server/store/rocksdb_store.h"
+
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "api/support/errors.h"
+#include "api/support/status_macros.h"
+
+namespace nestor::server {
+namespace {
+
+// Only a restart mends a store that failed.
+constexpr absl::Duration kRetryFailedStoreAfter = absl::Seconds(30);
+
+CommitQueueLimits QueueLimits(const RocksDbStoreOptions& options) {
+  return {options.max_queued_transactions, options.max_queued_bytes, options.max_group_operations,
+          options.max_group_bytes};
+}
+
+rocksdb::WriteBatch MakeBatch(const CommitGroup& group, const std::string& sync_mark) {
+  rocksdb::WriteBatch batch;
+  // At both ends: RocksDB splits a batch at the block boundaries of its log, and a mark
+  // that is split cannot be found.
+  batch.PutLogData(sync_mark);
+  for (const CommitGroup::Write& write : group.writes()) {
+    if (write.deleted) {
+      batch.Delete(write.stored_key);
+    } else {
+      batch.Put(write.stored_key, write.row);
+    }
+  }
+  batch.Put(std::string(kHeadKey), EncodeHead(group.head()));
+  batch.PutLogData(sync_mark);
+  return batch;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(const std::string& path,
+                                                                 RocksDbStoreOptions options,
+                                                                 const Clock& clock) {
+  ASSIGN_OR_RETURN(Database database,
+                   OpenDatabase(path, {options.write_buffer_bytes, options.block_cache_bytes,
+                                       options.file_system}));
+  return std::unique_ptr<RocksDbStore>(new RocksDbStore(path, std::move(database), options, clock));
+}
+
+RocksDbStore::RocksDbStore(std::string path, Database database, const RocksDbStoreOptions& options,
+                           const Clock& clock)
+    : clock_(clock),
+      database_(std::move(database)),
+      reader_(*database_.db, std::move(path)),
+      head_revision_(database_.head.revision),
+      queue_(QueueLimits(options)),
+      hub_(options.history, database_.head.revision),
+      head_(database_.head),
+      synced_revision_(database_.head.revision),
+      commit_thread_([this] { Run(); }) {}
+
+RocksDbStore::~RocksDbStore() {
+  queue_.Close();
+  commit_thread_.join();
+  // Relaxed commits gain from an orderly end; nothing was promised if this fails.
+  if (failure_.ok()) database_.db->SyncWAL().PermitUncheckedError();
+}
+
+void RocksDbStore::Commit(Transaction transaction, CommitCallback done) {
+  QueuedTransaction item{std::move(transaction), std::move(done)};
+  if (absl::Status status = queue_.Push(item); !status.ok()) item.done(std::move(status));
+}
+
+void RocksDbStore::Run() {
+  while (auto transactions = queue_.TakeGroup()) {
+    CommitTogether(*transactions);
+  }
+}
+
+void RocksDbStore::CommitTogether(std::vector<QueuedTransaction>& transactions) {
+  CommitGroup group(reader_, head_);
+  std::vector<absl::StatusOr<int64_t>> answers;
+  answers.reserve(transactions.size());
+  if (failure_.ok()) {
+    for (const QueuedTransaction& item : transactions)
+      answers.push_back(group.Add(item.transaction));
+    failure_ = Write(group);
+  }
+  if (failure_.ok()) {
+    Publish(group);
+  } else {
+    // Refusals, too: they were judged against members that are not stored.
+    answers.assign(transactions.size(), failure_);
+  }
+  hub_.Deliver();
+  for (size_t i = 0; i < transactions.size(); ++i) transactions[i].done(std::move(answers[i]));
+}
+
+absl::Status RocksDbStore::Write(const CommitGroup& group) {
+  if (group.empty()) return absl::OkStatus();
+  rocksdb::WriteBatch batch =
+      MakeBatch(group, EncodeSyncMark(database_.identity, synced_revision_));
+  rocksdb::WriteOptions options;
+  options.sync = group.synced();
+  const rocksdb::Status status = database_.db->Write(options, &batch);
+  if (status.ok()) return absl::OkStatus();
+  return errors::Unavailable(
+      absl::StrCat("the store at ", reader_.path(), " failed and takes no more writes until the ",
+                   "server is started again: ", status.ToString()),
+      kRetryFailedStoreAfter);
+}
+
+void RocksDbStore::Publish(CommitGroup& group) {
+  head_ = group.head();
+  if (group.synced()) synced_revision_ = head_.revision;
+  head_revision_.store(head_.revision, std::memory_order_release);
+  for (CommittedTransaction& commit : group.TakeCommitted()) {
+    hub_.Append(commit.revision, std::move(commit.events), clock_.Now());
+  }
+}
+
+absl::StatusOr<std::vector<KeyValue>> RocksDbStore::Range(absl::string_view begin,
+                                                          absl::string_view end, size_t limit) {
+  std::vector<KeyValue> result;
+  RETURN_IF_ERROR(reader_.Scan(begin, end, [&](absl::string_view key, Row row) {
+    result.push_back({std::string(key), std::move(row.value), row.revision});
+    return result.size() != limit;
+  }));
+  return result;
+}
+
+int64_t RocksDbStore::HeadRevision() const {
+  return head_revision_.load(std::memory_order_acquire);
+}
+
+std::string RocksDbStore::Incarnation() const { return database_.incarnation; }
+
+absl::StatusOr<std::unique_ptr<WatchHandle>> RocksDbStore::Watch(int64_t after,
+                                                                 WatchCallback callback) {
+  auto handle = hub_.Watch(after, std::move(callback));
+  queue_.Wake();
+  return handle;
+}
+
+}  // namespace nestor::server
