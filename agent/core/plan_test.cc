@@ -17,17 +17,20 @@ MemoryRegion Region(uint64_t guest_address, uint64_t user_address = 0x7000'0000)
 
 PageTable Table(uint64_t root) { return {.root = root}; }
 
+AddressSpaceState State(std::set<Bdf> devices, std::map<Bdf, std::set<MemoryRegion>> memory = {},
+                        std::set<uint32_t> pasids = {},
+                        std::map<BindingKey, PageTable> bindings = {}) {
+  return {std::move(devices), std::move(memory), std::move(pasids), std::move(bindings)};
+}
+
 TEST(PlanTest, DiffOfEqualStatesIsEmpty) {
-  const AddressSpaceState state{.devices = {kA},
-                                .memory = {{kA, {Region(0)}}},
-                                .pasids = {5},
-                                .bindings = {{{kA, 5}, Table(0x1000)}}};
+  const AddressSpaceState state = State({kA}, {{kA, {Region(0)}}}, {5}, {{{kA, 5}, Table(0x1000)}});
   EXPECT_EQ(Diff(state, state), Plan());
 }
 
 TEST(PlanTest, AcquiresGoAttachMapAllocateBind) {
-  const AddressSpaceState desired{
-      .devices = {kA}, .memory = {{kA, {Region(0)}}}, .bindings = {{{kA, 5}, Table(0x1000)}}};
+  const AddressSpaceState desired =
+      State({kA}, {{kA, {Region(0)}}}, {}, {{{kA, 5}, Table(0x1000)}});
   EXPECT_EQ(ToString(Diff(desired, {})),
             "attach 0000:3b:00.0\n"
             "map 0000:3b:00.0 gpa 0x0 size 0x10000\n"
@@ -36,10 +39,8 @@ TEST(PlanTest, AcquiresGoAttachMapAllocateBind) {
 }
 
 TEST(PlanTest, ReleasesGoUnbindFreeUnmapDetach) {
-  const AddressSpaceState actual{.devices = {kA},
-                                 .memory = {{kA, {Region(0)}}},
-                                 .pasids = {5},
-                                 .bindings = {{{kA, 5}, Table(0x1000)}}};
+  const AddressSpaceState actual =
+      State({kA}, {{kA, {Region(0)}}}, {5}, {{{kA, 5}, Table(0x1000)}});
   EXPECT_EQ(ToString(Diff({}, actual)),
             "unbind 0000:3b:00.0 pasid 5\n"
             "free pasid 5\n"
@@ -48,9 +49,8 @@ TEST(PlanTest, ReleasesGoUnbindFreeUnmapDetach) {
 }
 
 TEST(PlanTest, AllReleasesComeBeforeAllAcquires) {
-  const AddressSpaceState actual{
-      .devices = {kA}, .pasids = {5}, .bindings = {{{kA, 5}, Table(0x1000)}}};
-  const AddressSpaceState desired{.devices = {kB}, .bindings = {{{kB, 6}, Table(0x1000)}}};
+  const AddressSpaceState actual = State({kA}, {}, {5}, {{{kA, 5}, Table(0x1000)}});
+  const AddressSpaceState desired = State({kB}, {}, {}, {{{kB, 6}, Table(0x1000)}});
   EXPECT_EQ(ToString(Diff(desired, actual)),
             "unbind 0000:3b:00.0 pasid 5\n"
             "free pasid 5\n"
@@ -61,10 +61,8 @@ TEST(PlanTest, AllReleasesComeBeforeAllAcquires) {
 }
 
 TEST(PlanTest, MemoryChangeLeavesBindingsAlone) {
-  const AddressSpaceState actual{.devices = {kA},
-                                 .memory = {{kA, {Region(0, 0x7000'0000)}}},
-                                 .pasids = {5},
-                                 .bindings = {{{kA, 5}, Table(0x1000)}}};
+  const AddressSpaceState actual =
+      State({kA}, {{kA, {Region(0, 0x7000'0000)}}}, {5}, {{{kA, 5}, Table(0x1000)}});
   AddressSpaceState desired = actual;
   desired.memory[kA] = {Region(0, 0x8000'0000)};
   EXPECT_EQ(ToString(Diff(desired, actual)),
@@ -73,8 +71,7 @@ TEST(PlanTest, MemoryChangeLeavesBindingsAlone) {
 }
 
 TEST(PlanTest, RootChangeIsAReplace) {
-  const AddressSpaceState actual{
-      .devices = {kA}, .pasids = {5}, .bindings = {{{kA, 5}, Table(0x1000)}}};
+  const AddressSpaceState actual = State({kA}, {}, {5}, {{{kA, 5}, Table(0x1000)}});
   AddressSpaceState desired = actual;
   desired.bindings[{kA, 5}].root = 0x2000;
   EXPECT_EQ(ToString(Diff(desired, actual)),
@@ -82,17 +79,16 @@ TEST(PlanTest, RootChangeIsAReplace) {
 }
 
 TEST(PlanTest, RidNeedsNoAllocation) {
-  const AddressSpaceState desired{
-      .devices = {kA},
-      .bindings = {{{kA, 0}, {.format = PageTableFormat::kArmSmmuV3, .root = 0x1000}}}};
-  EXPECT_EQ(ToString(Diff(desired, {.devices = {kA}})),
+  const AddressSpaceState desired =
+      State({kA}, {}, {}, {{{kA, 0}, {.format = PageTableFormat::kArmSmmuV3, .root = 0x1000}}});
+  EXPECT_EQ(ToString(Diff(desired, State({kA}))),
             "bind 0000:3b:00.0 rid ARM_SMMUV3 root 0x1000 width 48");
 }
 
 TEST(PlanTest, PasidOnTwoDevicesIsAllocatedOnceAndFreedWithTheLast) {
-  AddressSpaceState both{.devices = {kA, kB},
-                         .bindings = {{{kA, 5}, Table(0x1000)}, {{kB, 5}, Table(0x1000)}}};
-  EXPECT_EQ(ToString(Diff(both, {.devices = {kA, kB}})),
+  AddressSpaceState both =
+      State({kA, kB}, {}, {}, {{{kA, 5}, Table(0x1000)}, {{kB, 5}, Table(0x1000)}});
+  EXPECT_EQ(ToString(Diff(both, State({kA, kB}))),
             "allocate pasid 5\n"
             "bind 0000:3b:00.0 pasid 5 VTD_S1 root 0x1000 width 48\n"
             "bind 0000:3b:00.1 pasid 5 VTD_S1 root 0x1000 width 48");
@@ -103,10 +99,7 @@ TEST(PlanTest, PasidOnTwoDevicesIsAllocatedOnceAndFreedWithTheLast) {
 }
 
 TEST(PlanTest, StepWhoseForerunnerFailedIsNotPossible) {
-  const AddressSpaceState bound{.devices = {kA},
-                                .memory = {{kA, {Region(0)}}},
-                                .pasids = {5},
-                                .bindings = {{{kA, 5}, Table(0x1000)}}};
+  const AddressSpaceState bound = State({kA}, {{kA, {Region(0)}}}, {5}, {{{kA, 5}, Table(0x1000)}});
   EXPECT_FALSE(IsPossible(FreePasid{5}, bound));
   EXPECT_FALSE(IsPossible(DetachDevice{kA}, bound));
   EXPECT_FALSE(IsPossible(ResetFunction{kA}, bound));
@@ -118,8 +111,8 @@ TEST(PlanTest, StepWhoseForerunnerFailedIsNotPossible) {
 }
 
 TEST(PlanTest, DetachWaitsForMemory) {
-  EXPECT_FALSE(IsPossible(DetachDevice{kA}, {.devices = {kA}, .memory = {{kA, {Region(0)}}}}));
-  EXPECT_TRUE(IsPossible(DetachDevice{kA}, {.devices = {kA}}));
+  EXPECT_FALSE(IsPossible(DetachDevice{kA}, State({kA}, {{kA, {Region(0)}}})));
+  EXPECT_TRUE(IsPossible(DetachDevice{kA}, State({kA})));
 }
 
 AddressSpaceState RandomState(std::mt19937& random) {
