@@ -24,35 +24,43 @@ class AddressSpace {
 
   // Opens the device's group and gives it to a container of its own.
   // ALREADY_EXISTS: attached. FAILED_PRECONDITION: its group holds other devices, is not
-  // viable, or the device cannot nest. UNAVAILABLE: busy with another owner.
+  // viable, or the device cannot nest. UNAVAILABLE: busy with another owner. NOT_FOUND: no
+  // such device. PERMISSION_DENIED: the agent may not open it.
   virtual absl::Status Attach(const Bdf& device) = 0;
+  // Gives the device back. Its mappings go with it, and with the last device the PASIDs.
   // FAILED_PRECONDITION: bindings are left. NOT_FOUND: not attached.
   virtual absl::Status Detach(const Bdf& device) = 0;
 
   // Puts a region into the stage 2 of `device`. ALREADY_EXISTS: overlaps.
   virtual absl::Status Map(const Bdf& device, const MemoryRegion& region) = 0;
-  // Takes exactly that region out. NOT_FOUND: no such region.
+  // Takes exactly that region out. NOT_FOUND: no such region. INTERNAL without a kernel
+  // error: the kernel had only a part of it; it is gone all the same.
   virtual absl::Status Unmap(const Bdf& device, const MemoryRegion& region) = 0;
 
-  // Reserves exactly `pasid`. RESOURCE_EXHAUSTED: taken by another owner on this host, or
-  // quota. A no-op where PASIDs are per device.
+  // Reserves exactly `pasid`; a device must be attached. RESOURCE_EXHAUSTED: taken by another
+  // owner on this host, or quota. ALREADY_EXISTS: reserved here. INVALID_ARGUMENT: 0, or
+  // beyond the PASID bits. The kernel is not asked where PASIDs are per device.
   virtual absl::Status AllocatePasid(uint32_t pasid) = 0;
+  // NOT_FOUND: not reserved here. FAILED_PRECONDITION: bound.
   virtual absl::Status FreePasid(uint32_t pasid) = 0;
 
   // Binds a stage-1 root. Validates root, width, flags and PASID first: INVALID_ARGUMENT,
   // no call made. ALREADY_EXISTS: something is bound there (no call made).
+  // FAILED_PRECONDITION: the PASID is not reserved here. UNIMPLEMENTED: no way to bind that.
   virtual absl::Status Bind(const BindingKey& key, const PageTable& table) = 0;
   // Makes `key` walk `table` instead of what it walks now. Where the kernel cannot replace
   // (type1), unbinds, binds, and on failure binds the old root again; if that fails too,
-  // the state is unbound and the error is DATA_LOSS.
+  // the state is unbound and the error is DATA_LOSS. NOT_FOUND: not bound.
   virtual absl::Status Replace(const BindingKey& key, const PageTable& table) = 0;
   // NOT_FOUND: not bound.
   virtual absl::Status Unbind(const BindingKey& key) = 0;
-  // Drops cached translations of `key` in [address, address + size); size 0: all of them.
+  // Drops cached translations of `key` in [address, address + size), and perhaps others;
+  // size 0: all of them. NOT_FOUND: not bound. INVALID_ARGUMENT: goes beyond 2^64.
   virtual absl::Status Invalidate(const BindingKey& key, uint64_t address, uint64_t size) = 0;
 
   // Reads and writes of a region of an attached device, as the kernel's device descriptor
-  // offers it (VFIO_DEVICE_GET_REGION_INFO index). Returns the bytes moved.
+  // offers it (VFIO_DEVICE_GET_REGION_INFO index). Returns the bytes moved, perhaps fewer
+  // than asked for. OUT_OF_RANGE: not all inside the region.
   virtual absl::StatusOr<size_t> ReadRegion(const Bdf& device, uint32_t region, uint64_t offset,
                                             void* buffer, size_t size) = 0;
   virtual absl::StatusOr<size_t> WriteRegion(const Bdf& device, uint32_t region, uint64_t offset,
