@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "agent/core/host_state.h"
 #include "agent/kernel/syscalls.h"
+#include "agent/vfio/attached_devices.h"
 #include "agent/vfio/iommu_backend.h"
 
 namespace nestor::agent {
@@ -27,8 +28,7 @@ namespace nestor::agent {
 class Type1Backend final : public IommuBackend {
  public:
   // `syscalls` must outlive the backend.
-  explicit Type1Backend(kernel::Syscalls& syscalls);
-  ~Type1Backend() override;
+  explicit Type1Backend(kernel::Syscalls& syscalls) : syscalls_(syscalls) {}
 
   absl::string_view name() const override { return "type1"; }
   bool replace_has_gap() const override { return true; }
@@ -37,6 +37,7 @@ class Type1Backend final : public IommuBackend {
 
  private:
   kernel::Syscalls& syscalls_;
+  AttachedDevices attached_devices_;
 };
 
 }  // namespace nestor::agent

@@ -28,7 +28,7 @@ struct VfioCall {
   uint64_t request = 0;
   uint64_t argument = 0;  // a value, or an address as AddressOf gives it
   OnSignal on_signal = OnSignal::kReturn;
-  std::string detail;  // added to the object in errors: "pasid 5"
+  std::string detail = {};  // added to the object in errors: "pasid 5"
 };
 
 // `argument` as an ioctl takes it.

@@ -1,0 +1,300 @@
+#include "agent/vfio/type1_open.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "agent/core/kernel_error.h"
+#include "agent/kernel/uapi/vfio_type1_nesting.h"
+#include "agent/vfio/pci_inventory.h"
+#include "agent/vfio/type1_capability.h"
+#include "api/support/status_macros.h"
+
+namespace nestor::agent {
+namespace {
+
+namespace uapi = kernel::uapi;
+
+constexpr absl::string_view kContainerPath = "/dev/vfio/vfio";
+
+// A reply of VFIO_IOMMU_GET_INFO has a few hundred bytes; more than this is no reply.
+constexpr uint32_t kMaxInfoSize = 64 * 1024;
+// The reply may grow between asking for its size and asking for it.
+constexpr int kMaxInfoCalls = 4;
+
+// VT-d PASIDs have at most 20 bits, whatever a kernel claims.
+constexpr uint32_t kMaxPasidBits = 20;
+
+constexpr uint32_t kNeededFeatures =
+    uapi::IOMMU_NESTING_FEAT_SYSWIDE_PASID | uapi::IOMMU_NESTING_FEAT_BIND_PGTBL;
+
+absl::Status Refuse(absl::string_view reason, absl::string_view message,
+                    absl::StatusCode code = absl::StatusCode::kFailedPrecondition) {
+  return WithReason(absl::Status(code, message), reason);
+}
+
+// `refusal` with the failed call that led to it.
+absl::Status BecauseOf(const absl::Status& cause, const absl::Status& refusal) {
+  return WithReason(WithMessage(cause, refusal.code(),
+                                absl::StrCat(refusal.message(), " (", cause.message(), ")")),
+                    GetReason(refusal));
+}
+
+int ErrnoOf(const absl::Status& status) {
+  const auto error = GetKernelError(status);
+  return error.has_value() ? error->error_number : 0;
+}
+
+absl::Status NestingUnsupportedByKernel(absl::string_view what) {
+  return Refuse("NESTING_UNSUPPORTED_KERNEL",
+                absl::StrCat(what,
+                             ": boot a kernel built with VFIO_IOMMU_NESTING_OP; mainline Linux "
+                             "has never had it"));
+}
+
+absl::Status NestingUnsupportedByHardware(absl::string_view what) {
+  return Refuse("NESTING_UNSUPPORTED_HARDWARE",
+                absl::StrCat(what,
+                             ": nesting needs VT-d scalable mode with nested translation in "
+                             "every IOMMU; enable it in the firmware and boot with "
+                             "intel_iommu=on,sm_on"));
+}
+
+absl::StatusOr<PciFunction> FindFunction(kernel::Syscalls& syscalls, const Bdf& device) {
+  ASSIGN_OR_RETURN(PciFunction function, ReadPciFunction(syscalls, device));
+  if (function.iommu_group < 0) {
+    return Refuse("NO_IOMMU_GROUP",
+                  absl::StrCat(device,
+                               " is behind no active IOMMU: enable VT-d in the firmware and boot "
+                               "with intel_iommu=on,sm_on"));
+  }
+  if (function.driver != kVfioPciDriver) {
+    return Refuse("DRIVER_NOT_VFIO",
+                  absl::StrCat(device, " is bound to ",
+                               function.driver.empty() ? "no driver" : function.driver,
+                               ": bind it with `driverctl set-override ", device, " vfio-pci`"));
+  }
+  return function;
+}
+
+// Opens a node of /dev/vfio. Other errors than a missing right or node are the caller's.
+absl::StatusOr<VfioFile> OpenNode(kernel::Syscalls& syscalls, const std::string& path) {
+  absl::StatusOr<VfioFile> file = VfioFile::Open(syscalls, path);
+  switch (ErrnoOf(file.status())) {
+    case EACCES:
+    case EPERM:
+      return BecauseOf(
+          file.status(),
+          Refuse("PERMISSION", absl::StrCat("give the agent read and write access to ", path),
+                 absl::StatusCode::kPermissionDenied));
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+      return BecauseOf(
+          file.status(),
+          Refuse("NO_VFIO", absl::StrCat("VFIO does not offer ", path,
+                                         ": load it with `modprobe vfio-pci`; in a mount namespace "
+                                         "of its own the agent needs the host's /dev/vfio")));
+    default:
+      return file;
+  }
+}
+
+absl::StatusOr<VfioFile> OpenContainer(kernel::Syscalls& syscalls) {
+  ASSIGN_OR_RETURN(VfioFile container, OpenNode(syscalls, std::string(kContainerPath)));
+  ASSIGN_OR_RETURN(const int version, container.Ioctl({.operation = "VFIO_GET_API_VERSION",
+                                                       .request = uapi::VFIO_GET_API_VERSION,
+                                                       .on_signal = OnSignal::kRepeat}));
+  if (version != uapi::VFIO_API_VERSION) {
+    return Refuse("NO_VFIO", absl::StrCat("VFIO has version ", version,
+                                          " of its interface, 0 is needed: boot another kernel"));
+  }
+  ASSIGN_OR_RETURN(const int known, container.Ioctl({.operation = "VFIO_CHECK_EXTENSION",
+                                                     .request = uapi::VFIO_CHECK_EXTENSION,
+                                                     .argument = uapi::VFIO_TYPE1_NESTING_IOMMU,
+                                                     .on_signal = OnSignal::kRepeat}));
+  if (known == 0) {
+    return NestingUnsupportedByKernel("the kernel does not know VFIO_TYPE1_NESTING_IOMMU");
+  }
+  return container;
+}
+
+absl::Status GroupBusy(const PciFunction& function) {
+  return Refuse("GROUP_BUSY",
+                absl::StrCat("IOMMU group ", function.iommu_group, " of ", function.bdf,
+                             " is in use: find the other owner with `fuser -v /dev/vfio/",
+                             function.iommu_group, "` and end it"),
+                absl::StatusCode::kUnavailable);
+}
+
+absl::Status CheckGroup(const VfioFile& group, const PciFunction& function) {
+  uapi::vfio_group_status status = {};
+  status.argsz = sizeof(status);
+  RETURN_IF_ERROR(group
+                      .Ioctl({.operation = "VFIO_GROUP_GET_STATUS",
+                              .request = uapi::VFIO_GROUP_GET_STATUS,
+                              .argument = AddressOf(status),
+                              .on_signal = OnSignal::kRepeat})
+                      .status());
+  const std::string siblings = absl::StrJoin(function.group_siblings, ", ");
+  if ((status.flags & uapi::VFIO_GROUP_FLAGS_VIABLE) == 0) {
+    return Refuse("GROUP_NOT_VIABLE",
+                  absl::StrCat("IOMMU group ", function.iommu_group, " of ", function.bdf,
+                               " also holds functions of host drivers: unbind these from their "
+                               "drivers: ",
+                               siblings));
+  }
+  if ((status.flags & uapi::VFIO_GROUP_FLAGS_CONTAINER_SET) != 0) return GroupBusy(function);
+  if (!siblings.empty()) {
+    return Refuse(
+        "GROUP_SHARED",
+        absl::StrCat(function.bdf, " shares IOMMU group ", function.iommu_group, " with ", siblings,
+                     ": move it to a slot of its own, or one behind a switch with ACS"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<VfioFile> OpenGroup(kernel::Syscalls& syscalls, const PciFunction& function) {
+  absl::StatusOr<VfioFile> group =
+      OpenNode(syscalls, absl::StrCat("/dev/vfio/", function.iommu_group));
+  if (ErrnoOf(group.status()) == EBUSY) return BecauseOf(group.status(), GroupBusy(function));
+  if (!group.ok()) return group.status();
+  RETURN_IF_ERROR(CheckGroup(*group, function));
+  return group;
+}
+
+// VFIO_SET_IOMMU has a different answer to the same lack in each age of Linux.
+absl::Status ExplainSetIommu(const absl::Status& cause) {
+  switch (ErrnoOf(cause)) {
+    case ENODEV:
+      return BecauseOf(cause, NestingUnsupportedByHardware("the IOMMU cannot nest"));
+    case EINVAL:  // the IOMMU driver has no way to enable nesting (5.18 to 6.12)
+    case EPERM:   // the same on SMMUv3 in 6.12
+    case ENOTTY:  // built without CONFIG_VFIO_PASID
+      return BecauseOf(
+          cause, NestingUnsupportedByKernel("the kernel does not enable nesting for this IOMMU"));
+    case ENOSPC:
+      return BecauseOf(cause, Refuse("PASID_QUOTA",
+                                     "the processes on this host have reserved all PASIDs: end "
+                                     "some, or load vfio_pasid with a lower pasid_quota",
+                                     absl::StatusCode::kResourceExhausted));
+    default:
+      return cause;
+  }
+}
+
+absl::Status EnableNesting(const VfioFile& container, const VfioFile& group) {
+  int32_t container_fd = container.fd();
+  RETURN_IF_ERROR(group
+                      .Ioctl({.operation = "VFIO_GROUP_SET_CONTAINER",
+                              .request = uapi::VFIO_GROUP_SET_CONTAINER,
+                              .argument = AddressOf(container_fd)})
+                      .status());
+  const absl::Status status = container
+                                  .Ioctl({.operation = "VFIO_SET_IOMMU",
+                                          .request = uapi::VFIO_SET_IOMMU,
+                                          .argument = uapi::VFIO_TYPE1_NESTING_IOMMU,
+                                          .detail = group.object()})
+                                  .status();
+  return status.ok() ? status : ExplainSetIommu(status);
+}
+
+// One VFIO_IOMMU_GET_INFO into all of `reply`; the size that the kernel needs.
+absl::StatusOr<uint32_t> GetInfo(const VfioFile& container, std::vector<uint8_t>& reply) {
+  uapi::vfio_iommu_type1_info info = {};
+  info.argsz = static_cast<uint32_t>(reply.size());
+  std::memcpy(reply.data(), &info, sizeof(info));
+  RETURN_IF_ERROR(container
+                      .Ioctl({.operation = "VFIO_IOMMU_GET_INFO",
+                              .request = uapi::VFIO_IOMMU_GET_INFO,
+                              .argument = reinterpret_cast<uint64_t>(reply.data()),
+                              .on_signal = OnSignal::kRepeat})
+                      .status());
+  std::memcpy(&info, reply.data(), sizeof(info));
+  return info.argsz;
+}
+
+absl::StatusOr<std::vector<uint8_t>> ReadInfo(const VfioFile& container) {
+  std::vector<uint8_t> reply(sizeof(uapi::vfio_iommu_type1_info));
+  for (int call = 0; call < kMaxInfoCalls; ++call) {
+    ASSIGN_OR_RETURN(const uint32_t needed, GetInfo(container, reply));
+    if (needed <= reply.size()) return reply;
+    if (needed > kMaxInfoSize) break;
+    reply.assign(needed, 0);
+  }
+  return absl::DataLossError("VFIO_IOMMU_GET_INFO never says all");
+}
+
+absl::StatusOr<NestingCapability> ReadCapability(const VfioFile& container) {
+  const absl::StatusOr<std::vector<uint8_t>> info = ReadInfo(container);
+  // The series' answer where an IOMMU driver has nothing to say of its stage 1 (SMMU).
+  if (ErrnoOf(info.status()) == ENOENT) {
+    return BecauseOf(info.status(),
+                     NestingUnsupportedByHardware("the IOMMU driver reports no stage-1 format"));
+  }
+  if (GetKernelError(info.status()).has_value()) return info.status();
+  const absl::StatusOr<NestingCapability> capability =
+      info.ok() ? ParseNestingCapability(*info) : info.status();
+  if (!capability.ok()) return NestingUnsupportedByKernel(capability.status().message());
+  return capability;
+}
+
+// A request of size 0, which a kernel that knows the call refuses before it looks further.
+absl::Status ConfirmCall(const VfioFile& container, const char* operation, uint64_t request) {
+  uint64_t too_small[2] = {};
+  const absl::Status status = container
+                                  .Ioctl({.operation = operation,
+                                          .request = request,
+                                          .argument = AddressOf(too_small),
+                                          .on_signal = OnSignal::kRepeat})
+                                  .status();
+  if (ErrnoOf(status) == EINVAL) return absl::OkStatus();
+  return NestingUnsupportedByKernel(
+      absl::StrCat("the kernel reports nesting, but does not know ", operation));
+}
+
+absl::StatusOr<DeviceCapabilities> Usable(const NestingCapability& capability, const Bdf& device) {
+  if (capability.format != uapi::IOMMU_PASID_FORMAT_INTEL_VTD ||
+      (capability.features & kNeededFeatures) != kNeededFeatures) {
+    return NestingUnsupportedByHardware("the IOMMU takes no VT-d page tables for PASIDs");
+  }
+  if (capability.pasid_bits == 0) {
+    return Refuse("PASID_UNSUPPORTED",
+                  absl::StrCat("the IOMMU of ", device,
+                               " has no PASIDs: enable scalable mode (intel_iommu=on,sm_on)"));
+  }
+  DeviceCapabilities usable;
+  usable.granularity = NestGranularity::kPasid;
+  usable.pasid_bits = std::min(capability.pasid_bits, kMaxPasidBits);
+  usable.address_width = capability.address_width;
+  usable.five_level = (capability.capability_register & uapi::VTD_CAP_FL5LP) != 0;
+  usable.supervisor_request = (capability.extended_capability_register & uapi::VTD_ECAP_SRS) != 0;
+  usable.extended_access_flag =
+      (capability.extended_capability_register & uapi::VTD_ECAP_EAFS) != 0;
+  return usable;
+}
+
+}  // namespace
+
+absl::StatusOr<NestingGroup> OpenNestingGroup(kernel::Syscalls& syscalls, const Bdf& device) {
+  ASSIGN_OR_RETURN(const PciFunction function, FindFunction(syscalls, device));
+  NestingGroup opened;
+  ASSIGN_OR_RETURN(opened.container, OpenContainer(syscalls));
+  ASSIGN_OR_RETURN(opened.group, OpenGroup(syscalls, function));
+  RETURN_IF_ERROR(EnableNesting(opened.container, opened.group));
+  ASSIGN_OR_RETURN(const NestingCapability capability, ReadCapability(opened.container));
+  RETURN_IF_ERROR(
+      ConfirmCall(opened.container, "VFIO_IOMMU_PASID_REQUEST", uapi::VFIO_IOMMU_PASID_REQUEST));
+  RETURN_IF_ERROR(
+      ConfirmCall(opened.container, "VFIO_IOMMU_NESTING_OP", uapi::VFIO_IOMMU_NESTING_OP));
+  ASSIGN_OR_RETURN(opened.capabilities, Usable(capability, device));
+  return opened;
+}
+
+}  // namespace nestor::agent
