@@ -1,0 +1,143 @@
+#include "cli/error_text.h"
+
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "api/support/errors.h"
+#include "cli/exit_code.h"
+#include "cli/field_list.h"
+#include "cli/text.h"
+#include "google/rpc/error_details.pb.h"
+
+namespace nestor::cli {
+namespace {
+
+// The typed details of an error that people can use.
+struct Details {
+  google::rpc::ErrorInfo info;
+  google::rpc::BadRequest bad_request;
+  google::rpc::RetryInfo retry;
+  bool has_retry = false;
+};
+
+Details Unpack(const absl::Status& status) {
+  Details details;
+  for (const google::protobuf::Any& detail : ToRpcStatus(status).details()) {
+    detail.UnpackTo(&details.info);
+    detail.UnpackTo(&details.bad_request);
+    if (detail.UnpackTo(&details.retry)) details.has_retry = true;
+  }
+  return details;
+}
+
+// A command that shows what exists beside the missing `resource`.
+std::string ListCommand(absl::string_view resource) {
+  if (absl::StrContains(resource, "/pasidBindings/")) return "nestorctl get bindings -A";
+  if (absl::StrContains(resource, "/devices/")) return "nestorctl get devices";
+  if (absl::StartsWith(resource, "hosts/")) return "nestorctl get hosts";
+  return "nestorctl get vms -A";
+}
+
+struct NextStep {
+  absl::string_view reason;
+  absl::string_view text;
+};
+
+// For the reasons of the catalogue (api/support/errors.h) that a person can act on.
+constexpr NextStep kNextSteps[] = {
+    {"FIELD_INVALID", "correct the fields named above and try again"},
+    {"ALREADY_EXISTS", "use `nestorctl apply` to change what exists"},
+    {"PASID_IN_USE", "choose another pasid, or `anyOf` to have one picked"},
+    {"ETAG_MISMATCH", "somebody else changed it meanwhile: run the command again"},
+    {"CONTENTION", "run the command again"},
+    {"HOST_UNKNOWN", "declare the host (kind: Host), or see `nestorctl get hosts`"},
+    {"HOST_CORDONED", "place it on another host, or apply the host with `cordoned: false`"},
+    {"HOST_CONNECTED", "stop the host's nestor-agent first"},
+    {"HAS_CHILDREN",
+     "delete what it holds first; `nestorctl delete vm --force` takes the bindings with it"},
+    {"DEVICE_IN_USE", "`nestorctl get devices` shows who uses which device"},
+    {"DEVICE_NOT_OWNED", "add the device to the machine's spec.placement.devices"},
+    {"DEVICE_UNSUITABLE", "`nestorctl describe device HOST/BDF` says what is missing"},
+    {"DELETING", "wait until it is gone: `nestorctl wait NAME --for absent`"},
+    {"BINDING_FAILED", "`nestorctl explain NAME` says why and what to do"},
+    {"PASID_SPACE_FULL", "widen `anyOf`, or delete bindings of the device"},
+    {"REVISION_COMPACTED", "run the command again: it starts from a new snapshot"},
+};
+
+std::string NextStepText(const absl::Status& status, const Details& details,
+                         absl::string_view server) {
+  for (const NextStep& step : kNextSteps) {
+    if (step.reason == details.info.reason()) return std::string(step.text);
+  }
+  if (absl::IsNotFound(status)) {
+    auto resource = details.info.metadata().find("resource");
+    return absl::StrCat(
+        "`", ListCommand(resource == details.info.metadata().end() ? "" : resource->second),
+        "` shows what exists");
+  }
+  if (ExitCodeOf(status) == ExitCode::kUnreachable) {
+    return absl::StrCat("check that nestor-server runs and listens on ", server,
+                        "; --server or NESTOR_SERVER names another");
+  }
+  if (absl::IsUnimplemented(status)) return "use a nestorctl and a nestor-server of one version";
+  return "";
+}
+
+std::string FieldText(const google::rpc::BadRequest::FieldViolation& violation,
+                      const FieldLocator& locate) {
+  const std::string place = locate ? locate(violation.field()) : "";
+  return absl::StrCat(TerminalSafe(violation.field()), ": ", TerminalSafe(violation.description()),
+                      place.empty() ? "" : absl::StrCat(" (", place, ")"));
+}
+
+// The message, its further lines indented.
+std::string MessageText(const absl::Status& status) {
+  if (absl::IsDeadlineExceeded(status) && ErrorReason(status).empty()) {
+    return "the server did not answer in time (--timeout)";
+  }
+  std::string text;
+  for (absl::string_view line : absl::StrSplit(status.message(), '\n')) {
+    absl::StrAppend(&text, text.empty() ? "" : "\n  ", TerminalSafe(line));
+  }
+  return text;
+}
+
+}  // namespace
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return ExitCode::kOk;
+    case absl::StatusCode::kNotFound:
+      return ExitCode::kNotFound;
+    case absl::StatusCode::kUnavailable:
+      return ExitCode::kUnreachable;
+    case absl::StatusCode::kDeadlineExceeded:
+      return ErrorReason(status) == "WAIT_TIMEOUT" ? ExitCode::kWaitTimeout
+                                                   : ExitCode::kUnreachable;
+    default:
+      return ExitCode::kFailed;
+  }
+}
+
+std::string ErrorText(absl::string_view action, const absl::Status& status,
+                      absl::string_view server, const FieldLocator& locate) {
+  const Details details = Unpack(status);
+  const auto& violations = details.bad_request.field_violations();
+  FieldList fields;
+  for (const auto& violation : violations) fields.Add("field", FieldText(violation, locate));
+  fields.Add("reason", absl::StrCat(absl::StatusCodeToString(status.code()),
+                                    details.info.reason().empty() ? "" : " ",
+                                    TerminalSafe(details.info.reason())));
+  if (details.has_retry)
+    fields.Add("retry", absl::StrCat("after ", DurationText(details.retry.retry_delay())));
+  const std::string next = NextStepText(status, details, server);
+  if (!next.empty()) fields.Add("next", next);
+  return absl::StrCat("error: cannot ", action, ": ",
+                      violations.empty() ? MessageText(status) : "the server refused it", "\n",
+                      fields.ToString(2));
+}
+
+}  // namespace nestor::cli

@@ -1,0 +1,58 @@
+#include "cli/list_filter.h"
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "api/support/resource_name.h"
+#include "api/support/status_macros.h"
+
+namespace nestor::cli {
+namespace {
+
+absl::Status CheckApplies(Kind kind, const ListConditions& conditions) {
+  auto refuse = [kind](absl::string_view option) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a ", KindNoun(kind), " has nothing that ", option, " could select"));
+  };
+  if (!conditions.host.empty() && kind == Kind::kHost) return refuse("--host");
+  if (!conditions.device.empty() && kind != Kind::kPasidBinding) return refuse("--device");
+  if (!conditions.state.empty() && kind == Kind::kDevice) return refuse("--state");
+  if (!conditions.selectors.empty() && kind == Kind::kDevice) return refuse("-l");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> LabelTerm(absl::string_view selector) {
+  const size_t equals = selector.find('=');
+  if (equals == 0 || equals == absl::string_view::npos || selector.substr(0, 2) == "!=") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("-l ", Printable(selector), ": expected KEY=VALUE or KEY!=VALUE"));
+  }
+  return absl::StrCat("label.", selector);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ListFilter(Kind kind, const ListConditions& conditions) {
+  RETURN_IF_ERROR(CheckApplies(kind, conditions));
+  std::vector<std::string> terms;
+  if (!conditions.filter.empty()) terms.push_back(conditions.filter);
+  if (!conditions.host.empty()) {
+    ASSIGN_OR_RETURN(const std::string host, FullName(Kind::kHost, conditions.host, ""));
+    terms.push_back(absl::StrCat("host=", ShortName(host)));
+  }
+  if (!conditions.device.empty()) terms.push_back(absl::StrCat("device=", conditions.device));
+  if (!conditions.state.empty()) {
+    terms.push_back(absl::StrCat("state=", absl::AsciiStrToUpper(conditions.state)));
+  }
+  for (const std::string& selectors : conditions.selectors) {
+    for (absl::string_view selector : absl::StrSplit(selectors, ',')) {
+      ASSIGN_OR_RETURN(std::string term, LabelTerm(selector));
+      terms.push_back(std::move(term));
+    }
+  }
+  return absl::StrJoin(terms, " AND ");
+}
+
+}  // namespace nestor::cli

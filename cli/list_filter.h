@@ -1,0 +1,27 @@
+// The API's filter from a command line's options.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/names.h"
+
+namespace nestor::cli {
+
+// What a list is narrowed by; an empty value is no condition.
+struct ListConditions {
+  std::string host;
+  std::string state;
+  std::string device;
+  // `KEY=VALUE` or `KEY!=VALUE`, several by commas.
+  std::vector<std::string> selectors;
+  // A filter of the API as it is.
+  std::string filter;
+};
+
+// The conditions joined by AND. INVALID_ARGUMENT for a condition that `kind` does not have
+// or a malformed selector.
+absl::StatusOr<std::string> ListFilter(Kind kind, const ListConditions& conditions);
+
+}  // namespace nestor::cli

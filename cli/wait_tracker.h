@@ -1,0 +1,72 @@
+// How far a set of resources is on the way to a wanted state, told by the events of a Watch.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "nestor/v1/resources.pb.h"
+#include "nestor/v1/watch_service.pb.h"
+
+namespace nestor::cli {
+
+// What is waited for.
+enum class Goal { kProgrammed, kAbsent };
+
+// Counts of a wait; `reached` + `failed` == `total` when it is over.
+struct WaitProgress {
+  int total = 0;
+  int reached = 0;
+  // Cannot reach the goal any more.
+  int failed = 0;
+
+  bool Over() const { return reached + failed == total; }
+  bool operator==(const WaitProgress&) const = default;
+};
+
+// Not thread-safe.
+class WaitTracker {
+ public:
+  explicit WaitTracker(Goal goal) : goal_(goal) {}
+
+  // Waits for the resource too. For kProgrammed it is a binding, and generations below
+  // `generation` do not count; 0: its present one counts.
+  void Add(absl::string_view name, int64_t generation = 0);
+
+  // A new Watch begins with a snapshot: what it does not show is gone.
+  void BeginSnapshot();
+  // Takes in one message of the Watch.
+  void Take(const v1::WatchResponse& event);
+
+  WaitProgress Progress() const;
+
+  // A resource that has not reached the goal.
+  struct Unmet {
+    std::string name;
+    // Where it stands, as in tables; "not seen" before the snapshot showed it.
+    std::string state;
+    bool failed;
+  };
+  // In order of name, failed ones first.
+  std::vector<Unmet> NotReached() const;
+
+ private:
+  enum class Standing { kWaiting, kReached, kFailed };
+  struct Target {
+    int64_t generation = 0;
+    Standing standing = Standing::kWaiting;
+    std::string state = "not seen";
+    bool in_snapshot = false;
+  };
+
+  void TakePut(absl::string_view name, const v1::PasidBinding* binding);
+  void TakeGone(Target* target);
+  Standing Judge(const Target& target, const v1::PasidBinding& binding) const;
+
+  const Goal goal_;
+  std::map<std::string, Target> targets_;
+};
+
+}  // namespace nestor::cli
