@@ -163,7 +163,7 @@ void VmmServer::Serve(const std::shared_ptr<Endpoint>& endpoint, Connection& con
     loop_->Arm(connection.id, stream.has_unsent() ? EPOLLOUT : EPOLLIN);
     return;
   }
-  spdlog::info("{}: connection ends: {}", endpoint->path, status.ToString());
+  spdlog::info("{}: connection ends: {}", endpoint->path, std::string(status.message()));
   End(endpoint, connection);
 }
 
