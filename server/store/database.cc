@@ -4,6 +4,7 @@
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
@@ -31,6 +32,15 @@ class SilentLogger final : public rocksdb::Logger {
   void Logv(const char*, va_list) override {}
 };
 
+// Keeps RocksDB from going back to writing by itself when a full disk has room again.
+class NoRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
+
 // What a store says of itself.
 struct StoredState {
   std::string incarnation;
@@ -48,8 +58,8 @@ rocksdb::Options MakeOptions(const DatabaseOptions& options, rocksdb::Env* envir
   // Replay stops before the first damage, wherever it is; OpenDatabase judges what is left.
   result.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   result.write_dbid_to_manifest = true;
-  // After an I/O error RocksDB must not go back to writing by itself.
-  result.max_bgerror_resume_count = 0;
+  result.max_bgerror_resume_count = 0;  // for the errors that NoRecovery does not hear of
+  result.listeners = {std::make_shared<NoRecovery>()};
   result.keep_log_file_num = kInfoLogsKept;
   result.max_log_file_size = kInfoLogBytes;
   result.stats_dump_period_sec = 0;
@@ -71,17 +81,17 @@ absl::StatusOr<std::unique_ptr<rocksdb::DB>> OpenReadOnly(const StoreDirectory& 
   return std::unique_ptr<rocksdb::DB>(db);
 }
 
-// Nothing: the database is empty. Else all rows about the store, or an error.
-absl::StatusOr<std::optional<StoredState>> ReadState(const RowReader& reader, rocksdb::DB& db) {
+absl::StatusOr<bool> IsEmpty(const RowReader& reader, rocksdb::DB& db) {
   const std::unique_ptr<rocksdb::Iterator> first(db.NewIterator(rocksdb::ReadOptions()));
   first->SeekToFirst();
   RETURN_IF_ERROR(FromRocksDb(first->status(), reader.path()));
-  if (!first->Valid()) return std::optional<StoredState>();
+  return !first->Valid();
+}
+
+// Nothing where the database says nothing of a store.
+absl::StatusOr<std::optional<StoredState>> ReadState(const RowReader& reader) {
   ASSIGN_OR_RETURN(const std::optional<Row> format, reader.Find(kFormatKey));
-  if (!format) {
-    return errors::StoreIncompatible(absl::StrCat(
-        reader.path(), " holds a database of another program; give the store its own directory"));
-  }
+  if (!format) return std::optional<StoredState>();
   if (format->value != kStoreFormat) {
     return errors::StoreIncompatible(absl::StrCat(
         "the store at ", reader.path(), " has format ", format->value, ", this program knows ",
@@ -112,40 +122,56 @@ absl::Status VerifyRows(const RowReader& reader, const StoreHead& head) {
                                   " keys; it holds ", found.rows, " or other ones"));
 }
 
-// Nothing: no creation has come as far as to store anything. Writes nothing.
+// OK where the database is what a creation leaves that was cut short before it stored.
+absl::Status VerifyUnused(const StoreDirectory& directory, const RowReader& reader, rocksdb::DB& db,
+                          bool has_marks) {
+  ASSIGN_OR_RETURN(const bool empty, IsEmpty(reader, db));
+  if (has_marks || (empty && directory.HasTables())) {
+    return errors::StoreCorrupt(directory.path(),
+                                "its first rows are lost; a log or the manifest is damaged");
+  }
+  if (empty) return absl::OkStatus();
+  return errors::StoreIncompatible(
+      absl::StrCat(directory.path(), " holds a database of another program; give the store an ",
+                   "empty directory of its own"));
+}
+
+// Nothing where a creation was cut short. Changes no file.
 absl::StatusOr<std::optional<StoredState>> Verify(const StoreDirectory& directory,
                                                   const rocksdb::Options& options) {
   ASSIGN_OR_RETURN(const auto lock, directory.Acquire());
   ASSIGN_OR_RETURN(const std::unique_ptr<rocksdb::DB> db, OpenReadOnly(directory, options));
-  const RowReader reader(*db, directory.path());
-  ASSIGN_OR_RETURN(const std::optional<StoredState> state, ReadState(reader, *db));
   std::string identity;
   RETURN_IF_ERROR(FromRocksDb(db->GetDbIdentity(identity), directory.path()));
-  ASSIGN_OR_RETURN(const int64_t synced, directory.HighestSyncMarkOfLogs(identity));
-  const int64_t head = state ? state->head.revision : 0;
-  if (synced > head || (!state && directory.HasTables())) {
-    return errors::StoreCorrupt(
-        directory.path(), absl::StrCat("revision ", synced, " was stored, but reading stops after ",
-                                       head, "; a log or the manifest is damaged"));
+  ASSIGN_OR_RETURN(const std::optional<int64_t> synced, directory.HighestSyncMarkOfLogs(identity));
+  const RowReader reader(*db, directory.path());
+  ASSIGN_OR_RETURN(std::optional<StoredState> state, ReadState(reader));
+  if (!state) {
+    RETURN_IF_ERROR(VerifyUnused(directory, reader, *db, synced.has_value()));
+    return state;
   }
-  if (state) RETURN_IF_ERROR(VerifyRows(reader, state->head));
+  if (synced > state->head.revision) {
+    return errors::StoreCorrupt(
+        directory.path(),
+        absl::StrCat("revision ", *synced, " was stored, but only ", state->head.revision,
+                     " can be read; a log or the manifest is damaged"));
+  }
+  RETURN_IF_ERROR(VerifyRows(reader, state->head));
   return state;
 }
 
-// The first write to a new store, and to one just opened: it also proves that the disk
-// takes writes before anybody relies on it.
-absl::Status WriteFirst(Database& database, bool is_new, const std::string& path) {
-  rocksdb::WriteBatch batch;
-  if (is_new) {
-    batch.Put(std::string(kFormatKey), EncodeRow(kFormatKey, 0, kStoreFormat));
-    batch.Put(std::string(kIncarnationKey), EncodeRow(kIncarnationKey, 0, database.incarnation));
-    batch.Put(std::string(kHeadKey), EncodeHead(database.head));
-  } else {
-    batch.PutLogData(EncodeSyncMark(database.identity, database.head.revision));
-  }
+rocksdb::Status WriteSynced(const Database& database, rocksdb::WriteBatch& batch) {
   rocksdb::WriteOptions options;
   options.sync = true;
-  return FromRocksDb(database.db->Write(options, &batch), path);
+  return database.db->Write(options, &batch);
+}
+
+rocksdb::Status WriteRowsOfNewStore(const Database& database) {
+  rocksdb::WriteBatch batch;
+  batch.Put(std::string(kFormatKey), EncodeRow(kFormatKey, 0, kStoreFormat));
+  batch.Put(std::string(kIncarnationKey), EncodeRow(kIncarnationKey, 0, database.incarnation));
+  batch.Put(std::string(kHeadKey), EncodeHead(database.head));
+  return WriteSynced(database, batch);
 }
 
 }  // namespace
@@ -175,10 +201,24 @@ absl::StatusOr<Database> OpenDatabase(const std::string& path, const DatabaseOpt
   if (!opened.ok()) return directory.Explain(opened);
   database.db.reset(db);
   RETURN_IF_ERROR(FromRocksDb(db->GetDbIdentity(database.identity), path));
-  database.incarnation = state ? state->incarnation : database.environment->GenerateUniqueId();
-  if (state) database.head = state->head;
-  RETURN_IF_ERROR(WriteFirst(database, !state, path));
+  if (state) {
+    database.incarnation = state->incarnation;
+    database.head = state->head;
+  } else {
+    database.incarnation = database.environment->GenerateUniqueId();
+  }
+  // Either write also proves that the disk takes any, before somebody relies on it.
+  RETURN_IF_ERROR(FromRocksDb(
+      state ? MarkSynced(database, state->head.revision) : WriteRowsOfNewStore(database), path));
   return database;
+}
+
+rocksdb::Status MarkSynced(const Database& database, int64_t revision) {
+  rocksdb::WriteBatch batch;
+  const std::string mark = EncodeSyncMark(database.identity, revision);
+  batch.PutLogData(mark);
+  batch.PutLogData(mark);  // see MakeBatch in rocksdb_store.cc
+  return WriteSynced(database, batch);
 }
 
 }  // namespace nestor::server

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -12,6 +13,7 @@ namespace rocksdb {
 class DB;
 class Env;
 class FileSystem;
+class Status;
 }  // namespace rocksdb
 
 namespace nestor::server {
@@ -42,5 +44,9 @@ struct Database {
 // complete: every row verifies, the rows add up to what the head says, and no log bears a
 // mark that more than this was synced.
 absl::StatusOr<Database> OpenDatabase(const std::string& path, const DatabaseOptions& options);
+
+// Syncs the log, and marks in it that everything up to `revision` is stored: a later start
+// that does not find it refuses.
+rocksdb::Status MarkSynced(const Database& database, int64_t revision);
 
 }  // namespace nestor::server

@@ -86,9 +86,9 @@ std::string EncodeSyncMark(absl::string_view identity, int64_t revision) {
   return mark;
 }
 
-int64_t HighestSyncMark(absl::string_view identity, absl::string_view log) {
+std::optional<int64_t> HighestSyncMark(absl::string_view identity, absl::string_view log) {
   const size_t mark_size = identity.size() + kRevisionSize + kChecksumSize;
-  int64_t highest = 0;
+  std::optional<int64_t> highest;
   for (size_t at = log.find(identity); at != absl::string_view::npos;
        at = log.find(identity, at + 1)) {
     const absl::string_view mark = log.substr(at, mark_size);
@@ -96,7 +96,7 @@ int64_t HighestSyncMark(absl::string_view identity, absl::string_view log) {
     const absl::string_view checked = mark.substr(0, mark_size - kChecksumSize);
     if (ReadNumber(mark.substr(checked.size())) != AddToChecksum(0, checked)) continue;
     const auto revision = static_cast<int64_t>(ReadNumber(checked.substr(identity.size())));
-    highest = std::max(highest, revision);
+    highest = std::max(highest.value_or(revision), revision);
   }
   return highest;
 }

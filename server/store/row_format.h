@@ -60,7 +60,7 @@ std::optional<StoreHead> DecodeHead(const Row& row);
 // `identity` is the database's id, which no client learns and so cannot store as a value.
 std::string EncodeSyncMark(absl::string_view identity, int64_t revision);
 
-// The highest revision that any mark in `log` names; 0 where there is none.
-int64_t HighestSyncMark(absl::string_view identity, absl::string_view log);
+// The highest revision that any mark in `log` names; nothing where there is no mark.
+std::optional<int64_t> HighestSyncMark(absl::string_view identity, absl::string_view log);
 
 }  // namespace nestor::server

@@ -25,13 +25,13 @@ const rocksdb::IOOptions kIoOptions;
 // Files that hold what was committed.
 bool IsTable(absl::string_view name) { return absl::EndsWith(name, ".sst"); }
 bool IsLog(absl::string_view name) { return absl::EndsWith(name, ".log"); }
+bool IsManifest(absl::string_view name) { return absl::StartsWith(name, "MANIFEST-"); }
 
 // Files that RocksDB writes before CURRENT names a database for the first time. A fresh
 // file system brings lost+found.
 bool PrecedesDatabase(absl::string_view name) {
   return name == "LOCK" || name == "IDENTITY" || name == "lost+found" ||
-         absl::StartsWith(name, "LOG") || absl::StartsWith(name, "MANIFEST-") ||
-         absl::EndsWith(name, ".dbtmp");
+         absl::StartsWith(name, "LOG") || IsManifest(name) || absl::EndsWith(name, ".dbtmp");
 }
 
 // Whether this process is refused `path` by its permissions.
@@ -98,18 +98,18 @@ absl::Status StoreDirectory::SyncParent() const {
 
 absl::StatusOr<StoreDirectory::Contents> StoreDirectory::Inspect() const {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, FileNames());
-  if (std::find(names.begin(), names.end(), "CURRENT") != names.end()) return Contents::kStore;
-  for (const std::string& name : names) {
-    if (IsTable(name) || IsLog(name)) {
-      return errors::StoreCorrupt(path_, absl::StrCat("there is ", name, " but no file CURRENT"));
-    }
-    if (!PrecedesDatabase(name)) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(path_, " holds other files (", name,
-                       ") and no store; give the store an empty directory of its own"));
-    }
+  const auto has = [&names](const auto& predicate) {
+    return std::any_of(names.begin(), names.end(), predicate);
+  };
+  if (has([](const std::string& name) { return name == "CURRENT"; })) return Contents::kStore;
+  if (has(IsManifest) && (has(IsTable) || has(IsLog))) {
+    return errors::StoreCorrupt(path_, "its file CURRENT is missing");
   }
-  return Contents::kNoStore;
+  const auto foreign = std::find_if_not(names.begin(), names.end(), PrecedesDatabase);
+  if (foreign == names.end()) return Contents::kNoStore;
+  return absl::FailedPreconditionError(
+      absl::StrCat(path_, " holds other files (", *foreign,
+                   ") and no store; give the store an empty directory of its own"));
 }
 
 absl::StatusOr<std::unique_ptr<StoreDirectory::Lock>> StoreDirectory::Acquire() const {
@@ -129,15 +129,17 @@ bool StoreDirectory::HasTables() const {
   return !names.ok() || std::any_of(names->begin(), names->end(), IsTable);
 }
 
-absl::StatusOr<int64_t> StoreDirectory::HighestSyncMarkOfLogs(absl::string_view identity) const {
+absl::StatusOr<std::optional<int64_t>> StoreDirectory::HighestSyncMarkOfLogs(
+    absl::string_view identity) const {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, FileNames());
-  int64_t highest = 0;
+  std::optional<int64_t> highest;
   for (const std::string& name : names) {
     if (!IsLog(name)) continue;
     std::string log;
     const rocksdb::Status status =
         rocksdb::ReadFileToString(file_system_.get(), absl::StrCat(path_, "/", name), &log);
     if (!status.ok()) return Explain(status);
+    // An empty optional is less than any other.
     highest = std::max(highest, HighestSyncMark(identity, log));
   }
   return highest;
