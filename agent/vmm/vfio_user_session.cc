@@ -139,13 +139,14 @@ absl::StatusOr<std::string> VfioUserSession::MapMemory(Message& message) {
   const MemoryPiece piece{request.address, request.size, IsForShim(request, has_fd)};
   RETURN_IF_ERROR(memory_.Check(piece));
   if (has_fd) RETURN_IF_ERROR(CheckBacking(message.fds[0], request));
+  // Added before it can fail: the shim remembers what is missing until it is unmapped.
+  memory_.Add(piece);
   if (piece.mapped) {
     RETURN_IF_ERROR(shim_->MapMemory(device_, {.guest_address = request.address,
                                                .size = request.size,
                                                .fd = message.fds[0].Release(),
                                                .offset = request.offset}));
   }
-  memory_.Add(piece);
   return std::string();
 }
 
@@ -160,7 +161,10 @@ absl::StatusOr<std::string> VfioUserSession::UnmapMemory(absl::string_view paylo
     return absl::UnimplementedError(absl::StrCat("DMA_UNMAP with flags ", request.flags));
   }
   for (const MemoryPiece& piece : pieces) {
-    if (piece.mapped) RETURN_IF_ERROR(shim_->UnmapMemory(device_, piece.address, piece.size));
+    if (piece.mapped) {
+      const absl::Status unmapped = shim_->UnmapMemory(device_, piece.address, piece.size);
+      if (!unmapped.ok() && !absl::IsNotFound(unmapped)) return unmapped;
+    }
     memory_.Remove(piece.address);
   }
   return vfio_user::EncodePayload(request);

@@ -185,12 +185,16 @@ TEST_F(VfioUserSessionTest, MemoryPastTheEndOfItsFileIsRefused) {
   EXPECT_THAT(shim_->calls(), ElementsAre("connect"));
 }
 
-TEST_F(VfioUserSessionTest, FailedMapAnswersTheKernelsErrnoAndLeavesNothing) {
+TEST_F(VfioUserSessionTest, FailedMapAnswersTheKernelsErrnoAndWaitsForItsUnmap) {
   Connect();
   shim_->Answer("map", KernelErrorStatus({"VFIO_IOMMU_MAP_DMA", "0x1000", ENOSPC}));
   EXPECT_EQ(Map(0x1000, 0x1000, Memory(0x1000)), static_cast<uint32_t>(ENOSPC));
+  shim_->Answer("unmap", absl::NotFoundError("never got that far"));
+  EXPECT_EQ(Unmap(0x1000, 0x1000), 0u);
   shim_->Answer("map", absl::OkStatus());
   EXPECT_EQ(Map(0x1000, 0x1000, Memory(0x1000)), 0u);
+  EXPECT_THAT(shim_->calls(), ElementsAre("connect", "map 0x1000+0x1000", "unmap 0x1000+0x1000",
+                                          "map 0x1000+0x1000"));
 }
 
 TEST_F(VfioUserSessionTest, FailedUnmapKeepsThePiece) {
