@@ -3,8 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/struct.pb.h"
-#include "google/protobuf/util/json_util.h"
+#include "nlohmann/json.hpp"
 
 namespace nestor::agent::vfio_user {
 namespace {
@@ -27,28 +26,24 @@ std::string EncodeMessage(Header header, absl::string_view payload) {
   return message;
 }
 
-// Sets `*value` from a capability if it is there and a number that fits one.
-void ReadNumber(const google::protobuf::Struct& capabilities, const char* name, uint64_t* value) {
-  const auto field = capabilities.fields().find(name);
-  if (field == capabilities.fields().end() || !field->second.has_number_value()) return;
-  const double number = field->second.number_value();
-  if (number >= 0 && number < 1e18) *value = static_cast<uint64_t>(number);
+// Sets `*value` from a capability if it is there and an unsigned number.
+void ReadNumber(const nlohmann::json& capabilities, const char* name, uint64_t* value) {
+  const auto field = capabilities.find(name);
+  if (field != capabilities.end() && field->is_number_unsigned()) field->get_to(*value);
 }
 
-absl::Status DecodeCapabilities(absl::string_view json, Version* version) {
-  google::protobuf::Struct document;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(
-      google::protobuf::StringPiece(json.data(), json.size()), &document);
-  if (!parsed.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("VERSION's JSON: ", parsed.ToString()));
+absl::Status DecodeCapabilities(absl::string_view text, Version* version) {
+  const auto document = nlohmann::json::parse(text.begin(), text.end(), /*cb=*/nullptr,
+                                              /*allow_exceptions=*/false);
+  if (!document.is_object()) {
+    return absl::InvalidArgumentError("what VERSION carries is no JSON object");
   }
-  const auto field = document.fields().find("capabilities");
-  if (field == document.fields().end()) return absl::OkStatus();
-  const google::protobuf::Struct& capabilities = field->second.struct_value();
-  ReadNumber(capabilities, "max_msg_fds", &version->max_msg_fds);
-  ReadNumber(capabilities, "max_data_xfer_size", &version->max_data_xfer_size);
-  ReadNumber(capabilities, "max_dma_maps", &version->max_dma_maps);
-  ReadNumber(capabilities, "pgsizes", &version->page_sizes);
+  const auto capabilities = document.find("capabilities");
+  if (capabilities == document.end()) return absl::OkStatus();
+  ReadNumber(*capabilities, "max_msg_fds", &version->max_msg_fds);
+  ReadNumber(*capabilities, "max_data_xfer_size", &version->max_data_xfer_size);
+  ReadNumber(*capabilities, "max_dma_maps", &version->max_dma_maps);
+  ReadNumber(*capabilities, "pgsizes", &version->page_sizes);
   return absl::OkStatus();
 }
 

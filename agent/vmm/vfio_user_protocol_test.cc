@@ -114,10 +114,18 @@ TEST(VersionTest, AbsentJsonMeansTheDefaults) {
 }
 
 TEST(VersionTest, CapabilitiesOfOtherTypesAreIgnored) {
-  const auto version = DecodeVersion(Bytes({0, 0, 0, 0}) +
-                                     R"({"capabilities": {"max_msg_fds": "many", "pgsizes": -1}})" +
-                                     std::string(1, '\0'));
+  const auto version = DecodeVersion(
+      Bytes({0, 0, 0, 0}) +
+      R"({"capabilities": {"max_msg_fds": "many", "pgsizes": -1, "max_dma_maps": {}}})" +
+      std::string(1, '\0'));
   EXPECT_EQ(version.value(), Version());
+}
+
+TEST(VersionTest, CapabilitiesThatAreNoObjectAreIgnored) {
+  for (const std::string json : {"{}", R"({"capabilities": 3})", R"({"capabilities": []})"}) {
+    EXPECT_EQ(DecodeVersion(Bytes({0, 0, 0, 0}) + json + std::string(1, '\0')).value(), Version())
+        << json;
+  }
 }
 
 TEST(VersionTest, BrokenJsonIsRefused) {
