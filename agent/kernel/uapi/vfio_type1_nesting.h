@@ -35,7 +35,6 @@ inline constexpr uint32_t VFIO_GROUP_GET_DEVICE_FD = VfioRequest(6);
 inline constexpr uint32_t VFIO_DEVICE_GET_INFO = VfioRequest(7);
 inline constexpr uint32_t VFIO_DEVICE_GET_REGION_INFO = VfioRequest(8);
 inline constexpr uint32_t VFIO_DEVICE_GET_IRQ_INFO = VfioRequest(9);
-inline constexpr uint32_t VFIO_DEVICE_SET_IRQS = VfioRequest(10);
 inline constexpr uint32_t VFIO_DEVICE_RESET = VfioRequest(11);
 inline constexpr uint32_t VFIO_IOMMU_GET_INFO = VfioRequest(12);
 inline constexpr uint32_t VFIO_IOMMU_MAP_DMA = VfioRequest(13);
@@ -55,7 +54,6 @@ static_assert(VFIO_GROUP_GET_DEVICE_FD == 0x3b6a);
 static_assert(VFIO_DEVICE_GET_INFO == 0x3b6b);
 static_assert(VFIO_DEVICE_GET_REGION_INFO == 0x3b6c);
 static_assert(VFIO_DEVICE_GET_IRQ_INFO == 0x3b6d);
-static_assert(VFIO_DEVICE_SET_IRQS == 0x3b6e);
 static_assert(VFIO_DEVICE_RESET == 0x3b6f);
 static_assert(VFIO_IOMMU_GET_INFO == 0x3b70);
 static_assert(VFIO_IOMMU_MAP_DMA == 0x3b71);
@@ -120,6 +118,8 @@ struct vfio_irq_info {
   uint32_t index;
   uint32_t count;
 };
+inline constexpr uint32_t VFIO_IRQ_INFO_EVENTFD = 1u << 0;
+inline constexpr uint32_t VFIO_IRQ_INFO_NORESIZE = 1u << 3;
 static_assert(sizeof(vfio_irq_info) == 16);
 static_assert(offsetof(vfio_irq_info, flags) == 4);
 static_assert(offsetof(vfio_irq_info, index) == 8);
@@ -131,6 +131,7 @@ inline constexpr uint32_t VFIO_PCI_ROM_REGION_INDEX = 6;
 inline constexpr uint32_t VFIO_PCI_CONFIG_REGION_INDEX = 7;
 inline constexpr uint32_t VFIO_PCI_VGA_REGION_INDEX = 8;
 inline constexpr uint32_t VFIO_PCI_NUM_REGIONS = 9;
+inline constexpr uint32_t VFIO_PCI_ERR_IRQ_INDEX = 3;
 inline constexpr uint32_t VFIO_PCI_NUM_IRQS = 5;
 
 // A container's answer about its IOMMU (M5.10): VFIO_IOMMU_GET_INFO.
