@@ -36,8 +36,8 @@ struct InlineShimOptions {
 // holds; a Shim that somebody still has answers UNAVAILABLE from then on. Thread-safe.
 class InlineShimLauncher final : public ShimLauncher {
  public:
-  // The referenced objects must outlive the launcher. `report` may be called until the
-  // destructor returns.
+  // The referenced objects must outlive the launcher and its shims. `report` may be called
+  // until the destructor returns.
   InlineShimLauncher(IommuBackend& backend, kernel::Syscalls& syscalls, const Clock& clock,
                      ReportCallback report, InlineShimOptions options);
   ~InlineShimLauncher() override;
