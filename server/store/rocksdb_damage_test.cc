@@ -131,7 +131,7 @@ class RocksDbDamage : public ::testing::Test {
 };
 
 TEST_F(RocksDbDamage, BitFlippedInTheLogBeforeItsLastRecordIsRefusedUntouched) {
-  const Image image = MakeImage(0, 4);
+  const Image image = MakeImage(0, 3);
   const std::string log = NewestLog(image);
   for (size_t at = 0; at < last_log_size_; ++at) {
     Image damaged = image;
@@ -215,6 +215,15 @@ TEST_F(RocksDbDamage, TableManifestOrCurrentMissingEmptyOrCutIsRefusedUntouched)
       EXPECT_TRUE(RefusesOrHasEverything(cut)) << name << " of " << size << " bytes";
     }
   }
+}
+
+TEST_F(RocksDbDamage, TablesThatNoManifestNamesAreRefusedUntouched) {
+  Image image = MakeImage(20, 2);
+  image.erase(NewestLog(image));
+  for (auto& [name, bytes] : image) {
+    if (absl::StartsWith(name, "MANIFEST-")) bytes.resize(bytes.size() / 2);
+  }
+  EXPECT_TRUE(RefusesOrHasEverything(image));
 }
 
 TEST_F(RocksDbDamage, RowThatDoesNotVerifyIsRefusedByName) {

@@ -166,13 +166,20 @@ TEST_P(FailingDisk, AnswersEveryMemberOfTheGroup) {
   }
 }
 
+// As RocksDB's own file system reports a full disk.
+rocksdb::IOStatus DiskFull() {
+  rocksdb::IOStatus status = rocksdb::IOStatus::NoSpace("ENOSPC");
+  status.SetRetryable(true);
+  return status;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     RocksDb, FailingDisk,
-    ::testing::Values(
-        DiskFailure{"AppendEio", Operation::kAppend, rocksdb::IOStatus::IOError("EIO")},
-        DiskFailure{"AppendEnospc", Operation::kAppend, rocksdb::IOStatus::NoSpace("ENOSPC")},
-        DiskFailure{"SyncEio", Operation::kSync, rocksdb::IOStatus::IOError("EIO")},
-        DiskFailure{"SyncEnospc", Operation::kSync, rocksdb::IOStatus::NoSpace("ENOSPC")}),
+    ::testing::Values(DiskFailure{"AppendEio", Operation::kAppend,
+                                  rocksdb::IOStatus::IOError("EIO")},
+                      DiskFailure{"AppendEnospc", Operation::kAppend, DiskFull()},
+                      DiskFailure{"SyncEio", Operation::kSync, rocksdb::IOStatus::IOError("EIO")},
+                      DiskFailure{"SyncEnospc", Operation::kSync, DiskFull()}),
     [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -29,7 +29,8 @@ struct KeyValue {
 struct Compare {
   enum class Kind {
     kUnchanged,       // key's mod_revision equals `revision`; 0: the key is absent
-    kRangeUnchanged,  // no key in [key, range_end) has a mod_revision above `revision`
+    kRangeUnchanged,  // no key in [key, range_end) has a mod_revision above `revision`; a
+                      // deletion leaves none behind and is not seen
   };
   Kind kind = Kind::kUnchanged;
   std::string key;
@@ -66,11 +67,13 @@ struct StoreEvent {
   std::optional<std::string> value;  // absent: deleted
 };
 
-// Receives the events of one or several whole commits, in order of revision. Called on the
-// store's own thread: must return quickly and must not call the store.
+// Receives the events of one or several whole commits, in order of revision; within one,
+// puts in their order, then deletes. Called on the store's own thread: must return quickly.
+// It may destroy its own handle, but must not call the store.
 using WatchCallback = std::function<void(const std::vector<StoreEvent>& events)>;
 
-// Stops its watch when destroyed; afterwards no callback runs.
+// Stops its watch when destroyed; afterwards no callback runs. Waits for one that is running
+// on the store's thread, so its owner must hold no lock that the callback takes.
 class WatchHandle {
  public:
   virtual ~WatchHandle() = default;
@@ -83,14 +86,18 @@ class Store {
   //   RESOURCE_EXHAUSTED  QUEUE_FULL: not accepted, nothing was written
   //   UNAVAILABLE         the store failed (disk full, I/O error) and takes no more writes;
   //                       whether this one is stored is known after a restart only
-  // A commit without puts and deletes checks its compares and answers the head revision.
+  //   DATA_LOSS           a row it compares or replaces does not verify; nothing was written
+  // A commit that changes nothing (no puts, no delete of a key that is there) checks its
+  // compares and answers the head revision.
   using CommitCallback = std::function<void(absl::StatusOr<int64_t> revision)>;
 
+  // Answers what is queued, then closes. Its users must be done with it, but for handles.
   virtual ~Store() = default;
 
   // Queues a transaction and returns at once. `done` runs exactly once on the store's own
-  // thread, after every watcher saw the commit; it must return quickly. A bounded queue:
-  // when it is full, `done` runs on the calling thread with RESOURCE_EXHAUSTED.
+  // thread, after every watcher saw the commit; it must return quickly, and may commit
+  // again. A bounded queue: when it is full, `done` runs on the calling thread with
+  // RESOURCE_EXHAUSTED.
   virtual void Commit(Transaction transaction, CommitCallback done) = 0;
 
   // Keys in [begin, end) in order; empty end: to the end of the key space. At most `limit`
@@ -104,7 +111,8 @@ class Store {
   // UUID of this life of the store, minted when it was created.
   virtual std::string Incarnation() const = 0;
 
-  // Calls back with every event of revisions > `after`, history first, then live ones.
+  // Calls back with every event of revisions > `after`, history first, then live ones. The
+  // history is kept in memory: a store just opened has none before its head.
   // OUT_OF_RANGE REVISION_COMPACTED: the history kept no longer reaches back that far.
   virtual absl::StatusOr<std::unique_ptr<WatchHandle>> Watch(int64_t after,
                                                              WatchCallback callback) = 0;

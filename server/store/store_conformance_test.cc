@@ -104,6 +104,36 @@ TEST_P(StoreConformance, TwoInsertsIntoOneRangeFromOneStaleViewOneIsAborted) {
   EXPECT_THAT(MustRangeKeys(), ElementsAre("r/1"));
 }
 
+TEST_P(StoreConformance, ComparesSeeWhatWasQueuedBeforeThem) {
+  MustPut("r/1", "");
+  std::promise<void> blocked;
+  std::promise<void> release;
+  store().Commit({}, [&](auto) {
+    blocked.set_value();
+    release.get_future().wait();
+  });
+  blocked.get_future().wait();  // what follows can share a group
+  const auto range_unchanged = Compare::RangeUnchanged("r/", PrefixEnd("r/"), 0);
+  std::vector<Transaction> transactions = {
+      {{range_unchanged}, {{"sees the key", ""}}, {}},
+      {{Compare::Unchanged("r/1", 1)}, {}, {"r/1"}},
+      {{range_unchanged, Compare::Absent("r/1")}, {{"sees the deletion", ""}}, {}},
+      {{}, {{"r/2", ""}}, {}},
+      {{range_unchanged}, {{"sees the other key", ""}}, {}},
+      {{Compare::Unchanged("r/2", 4)}, {{"r/2", "again"}}, {}},
+  };
+  std::vector<std::promise<absl::StatusOr<int64_t>>> answers(transactions.size());
+  for (size_t i = 0; i < transactions.size(); ++i) {
+    store().Commit(std::move(transactions[i]),
+                   [&, i](auto answer) { answers[i].set_value(answer); });
+  }
+  release.set_value();
+  std::vector<int64_t> revisions;
+  for (auto& answer : answers) revisions.push_back(answer.get_future().get().value_or(0));
+  EXPECT_THAT(revisions, ElementsAre(0, 2, 3, 4, 0, 5));
+  EXPECT_THAT(MustRangeKeys(), ElementsAre("r/2", "sees the deletion"));
+}
+
 TEST_P(StoreConformance, RangeIsHalfOpenOrderedAndLimited) {
   for (const char* key : {"b", "a", "d", "c"}) MustPut(key, "");
   EXPECT_THAT(MustRangeKeys(), ElementsAre("a", "b", "c", "d"));
