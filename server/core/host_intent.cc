@@ -1,0 +1,70 @@
+#include "server/core/host_intent.h"
+
+#include "absl/strings/strip.h"
+#include "api/support/resource_name.h"
+
+namespace nestor::server {
+namespace {
+
+std::string MachineOf(absl::string_view name) {
+  auto binding = PasidBindingName::Parse(name);
+  return binding.ok() ? binding->Parent().ToString() : std::string(name);
+}
+
+}  // namespace
+
+HostIntent IntentOfHost(const View& view, absl::string_view host) {
+  HostIntent intent;
+  const HostRecord* record = view.FindHost(host);
+  if (record == nullptr) return intent;
+  for (const std::string& machine : record->virtual_machines) {
+    AddVirtualMachineIntent(view, machine, &intent);
+    for (const std::string& binding : view.BindingsOf(machine)) {
+      AddPasidBindingIntent(view, binding, &intent);
+    }
+  }
+  return intent;
+}
+
+void AddVirtualMachineIntent(const View& view, absl::string_view name, HostIntent* intent) {
+  const VirtualMachineRecord* record = view.FindVirtualMachine(name);
+  if (record == nullptr) return;
+  const storage::v1::RowMetadata& metadata = record->row.metadata();
+  if (metadata.has_delete_time() && view.HasBindings(name)) return;
+  v1::DesiredVirtualMachine& desired = intent->virtual_machines.emplace_back();
+  desired.set_name(std::string(name));
+  desired.set_uid(metadata.uid());
+  desired.set_generation(metadata.generation());
+  desired.set_absent(metadata.has_delete_time());
+  *desired.mutable_devices() = record->row.spec().placement().devices();
+}
+
+void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent* intent) {
+  const PasidBindingRecord* record = view.FindPasidBinding(name);
+  const VirtualMachineRecord* machine = view.FindVirtualMachine(MachineOf(name));
+  if (record == nullptr || machine == nullptr) return;
+  const storage::v1::RowMetadata& metadata = record->row.metadata();
+  v1::DesiredBinding& desired = intent->bindings.emplace_back();
+  desired.set_name(std::string(name));
+  desired.set_uid(metadata.uid());
+  desired.set_generation(metadata.generation());
+  desired.set_vm_uid(machine->row.metadata().uid());
+  desired.set_absent(metadata.has_delete_time());
+  if (desired.absent()) return;
+  const v1::PasidBindingSpec& spec = record->row.spec();
+  desired.set_device(spec.device());
+  desired.set_pasid(record->row.effective_pasid());
+  *desired.mutable_page_table() = spec.page_table();
+  desired.set_vm_instance(spec.vm_instance());
+  desired.set_allow_translation_gap(spec.allow_translation_gap());
+}
+
+std::string HostOfResource(const View& view, absl::string_view name) {
+  const VirtualMachineRecord* machine = view.FindVirtualMachine(MachineOf(name));
+  if (machine == nullptr) return "";
+  absl::string_view host = machine->host();
+  absl::ConsumePrefix(&host, "hosts/");
+  return std::string(host);
+}
+
+}  // namespace nestor::server

@@ -1,0 +1,21 @@
+// What a host should hold, read from the view.
+#pragma once
+
+#include "absl/strings/string_view.h"
+#include "server/core/host_decision.h"
+#include "server/core/view.h"
+
+namespace nestor::server {
+
+// All that is intended for a host (id).
+HostIntent IntentOfHost(const View& view, absl::string_view host);
+
+// Adds what is to be told of one resource; nothing where it does not exist. A virtual machine
+// that is being deleted is told to go only when its last binding is gone.
+void AddVirtualMachineIntent(const View& view, absl::string_view name, HostIntent* intent);
+void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent* intent);
+
+// The id of the host on which a virtual machine or binding is; empty where it does not exist.
+std::string HostOfResource(const View& view, absl::string_view name);
+
+}  // namespace nestor::server

@@ -1,0 +1,50 @@
+#include "server/core/keys.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace nestor::server::keys {
+
+std::string Host(absl::string_view host) { return absl::StrCat("h/", host); }
+
+std::string HostObserved(absl::string_view host) { return absl::StrCat("oh/", host); }
+
+std::string DeviceObserved(absl::string_view host, absl::string_view bdf) {
+  return absl::StrCat("od/", host, "/", bdf);
+}
+
+std::string VirtualMachine(const VirtualMachineName& name) {
+  return absl::StrCat("v/", name.project, "/", name.virtual_machine);
+}
+
+std::string VirtualMachineObserved(const VirtualMachineName& name) {
+  return absl::StrCat("ov/", name.project, "/", name.virtual_machine);
+}
+
+std::string PasidBinding(const PasidBindingName& name) {
+  return absl::StrCat("b/", name.project, "/", name.virtual_machine, "/", name.binding);
+}
+
+std::string PasidBindingObserved(const PasidBindingName& name) {
+  return absl::StrCat("ob/", name.project, "/", name.virtual_machine, "/", name.binding);
+}
+
+std::string PasidBindingsOf(const VirtualMachineName& name) {
+  return absl::StrCat("b/", name.project, "/", name.virtual_machine, "/");
+}
+
+std::string PasidClaim(absl::string_view host, absl::string_view bdf, uint32_t pasid) {
+  return absl::StrFormat("p/%s/%s/%08x", host, bdf, pasid);
+}
+
+std::string DeviceClaim(absl::string_view host, absl::string_view bdf) {
+  return absl::StrCat("d/", host, "/", bdf);
+}
+
+std::string Epoch(absl::string_view host) { return absl::StrCat("e/", host); }
+
+std::string Request(absl::string_view scope, absl::string_view request_id) {
+  return absl::StrCat("r/", scope, "/", request_id);
+}
+
+}  // namespace nestor::server::keys

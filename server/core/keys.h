@@ -1,0 +1,26 @@
+// The key layout of the store: api/nestor/storage/v1/rows.proto says what lies under each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "api/support/resource_name.h"
+
+namespace nestor::server::keys {
+
+std::string Host(absl::string_view host);
+std::string HostObserved(absl::string_view host);
+std::string DeviceObserved(absl::string_view host, absl::string_view bdf);
+std::string VirtualMachine(const VirtualMachineName& name);
+std::string VirtualMachineObserved(const VirtualMachineName& name);
+std::string PasidBinding(const PasidBindingName& name);
+std::string PasidBindingObserved(const PasidBindingName& name);
+// All bindings of a machine begin so.
+std::string PasidBindingsOf(const VirtualMachineName& name);
+std::string PasidClaim(absl::string_view host, absl::string_view bdf, uint32_t pasid);
+std::string DeviceClaim(absl::string_view host, absl::string_view bdf);
+std::string Epoch(absl::string_view host);
+std::string Request(absl::string_view scope, absl::string_view request_id);
+
+}  // namespace nestor::server::keys

@@ -1,0 +1,105 @@
+// The live sessions of the agents: claims a host's epoch, compares, sends what differs,
+// records what the agents answer, and notices when they fall silent.
+//
+// All state lives on one event loop; gRPC and the store post to it. Leases are apart, in
+// memory, so that liveness never queues behind state.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "api/support/clock.h"
+#include "api/support/event_loop.h"
+#include "nestor/v1/agent_service.pb.h"
+#include "server/core/decision.h"
+#include "server/core/host_decision.h"
+#include "server/reconcile/cluster_state.h"
+#include "server/store/store.h"
+
+namespace nestor::server {
+
+// One open Sync stream. Thread-safe; both calls queue and return.
+class AgentStream {
+ public:
+  virtual ~AgentStream() = default;
+  virtual void Send(v1::SyncResponse message) = 0;
+  // Ends the stream with `status`; what was sent before still goes out. Idempotent.
+  virtual void Close(absl::Status status) = 0;
+};
+
+class AgentSessions {
+ public:
+  struct Options {
+    // A host silent for that long becomes UNKNOWN.
+    absl::Duration lease_ttl = absl::Seconds(40);
+  };
+
+  // All references must outlive this; `loop` must be stopped before this is destroyed.
+  AgentSessions(ClusterState& state, Store& store, const Clock& clock, EventLoop& loop,
+                UidSource uids, Options options);
+  ~AgentSessions();
+
+  // A message arrived. `taken_in` is called when the next one may be read. Thread-safe.
+  void OnMessage(std::shared_ptr<AgentStream> stream, v1::SyncRequest message,
+                 std::function<void()> taken_in);
+  // The stream is gone. Its host keeps its lease until that runs out. Thread-safe.
+  void OnClosed(std::shared_ptr<AgentStream> stream);
+
+  // Renews a lease; answers its length. ABORTED NOT_SESSION_OWNER. Thread-safe, in memory.
+  absl::StatusOr<absl::Duration> Renew(const std::string& host, const std::string& session_id);
+
+  // Ends every stream with UNAVAILABLE, so that the agents go elsewhere. Thread-safe.
+  void Drain();
+
+ private:
+  struct Session;
+  using SessionPtr = std::shared_ptr<Session>;
+  struct Lease {
+    std::string session_id;
+    absl::Time renewed;
+  };
+
+  // Everything below runs on the loop.
+  absl::Status CheckHello(const v1::Hello& hello) const;
+  void Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello, std::function<void()> taken_in);
+  // Writes the session's epoch and what Hello says of the host, in one synced commit.
+  Transaction Claim(Session& session, const v1::Hello& hello) const;
+  void Welcome(const SessionPtr& session, const v1::Hello& hello, int64_t revision);
+  absl::Status TakeInResults(const SessionPtr& session, const v1::Results& results);
+  void TakeInInventory(const SessionPtr& session, const v1::Inventory& inventory);
+  void OnChanges(const std::vector<StateChange>& changes);
+  void Perform(const SessionPtr& session, HostEffects effects);
+  void Observe(const SessionPtr& session, const HostEffects& effects);
+  void ObserveHost(const SessionPtr& session, v1::HostStatus::State state);
+  // Writes what was observed; while a write is in flight it collects.
+  void Flush(const SessionPtr& session);
+  void Purge(const SessionPtr& session);
+  void WatchLease(const SessionPtr& session);
+  void ExpectHostsBack();
+  void MarkUnknown(const std::string& host);
+  void End(const SessionPtr& session, const absl::Status& status);
+  SessionPtr FindByStream(const AgentStream* stream) const;
+
+  ClusterState& state_;
+  Store& store_;
+  const Clock& clock_;
+  EventLoop& loop_;
+  const UidSource uids_;
+  const Options options_;
+  std::unique_ptr<StateSubscription> subscription_;
+
+  std::map<std::string, SessionPtr> sessions_;  // by host id
+  absl::flat_hash_map<const AgentStream*, SessionPtr> by_stream_;
+
+  std::mutex lease_mutex_;
+  absl::flat_hash_map<std::string, Lease> leases_;  // by host name
+};
+
+}  // namespace nestor::server
