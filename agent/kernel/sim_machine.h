@@ -42,6 +42,11 @@ struct SimIommuProperties {
   bool extended_accessed_flag = true;  // ECAP.EAFS
 };
 
+// VT-d's capability registers, of the bits that matter to nesting (uapi::VTD_CAP_* and
+// VTD_ECAP_*).
+uint64_t VtdCapabilityRegister(const SimIommuProperties& iommu);
+uint64_t VtdExtendedCapabilityRegister(const SimIommuProperties& iommu);
+
 // A device behind that IOMMU: the DMA engine of agent/kernel/sim_device.h.
 struct SimDeviceDescription {
   std::string bdf;  // "0000:01:00.0"

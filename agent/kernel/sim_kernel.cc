@@ -1,0 +1,52 @@
+#include "agent/kernel/sim_kernel.h"
+
+#include <algorithm>
+
+#include "agent/kernel/sim_system.h"
+
+namespace nestor::kernel {
+
+SimKernel::SimKernel(const SimMachine& machine) : system_(std::make_unique<SimSystem>(machine)) {}
+
+SimKernel::~SimKernel() = default;
+
+std::unique_ptr<SimProcess> SimKernel::CreateProcess() {
+  const std::lock_guard lock(system_->mutex);
+  return std::make_unique<SimProcess>(*system_, system_->next_address_space++);
+}
+
+SimStatistics SimKernel::Statistics() const {
+  const std::lock_guard lock(system_->mutex);
+  SimStatistics statistics;
+  statistics.descriptors = system_->descriptors;
+  statistics.containers = system_->containers;
+  statistics.groups =
+      static_cast<int>(std::count_if(system_->groups.begin(), system_->groups.end(),
+                                     [](const auto& group) { return group.second->in_use(); }));
+  statistics.pasid_sets = system_->pasids.sets();
+  statistics.pasids = system_->pasids.pasids();
+  statistics.bindings = static_cast<int>(system_->iommu.bindings().size());
+  statistics.mappings = system_->memory.pins();
+  statistics.iotlb_entries = system_->iommu.iotlb_entries();
+  for (const auto& device : system_->devices) {
+    statistics.dmas += device->dma_count();
+    statistics.faults += device->fault_count();
+  }
+  return statistics;
+}
+
+std::vector<SimBinding> SimKernel::Bindings() const {
+  const std::lock_guard lock(system_->mutex);
+  std::vector<SimBinding> bindings;
+  for (const auto& [key, stage1] : system_->iommu.bindings()) {
+    bindings.push_back({system_->machine.devices[key.first].bdf, key.second, stage1});
+  }
+  return bindings;
+}
+
+std::vector<SimFault> SimKernel::Faults() const {
+  const std::lock_guard lock(system_->mutex);
+  return {system_->iommu.faults().begin(), system_->iommu.faults().end()};
+}
+
+}  // namespace nestor::kernel

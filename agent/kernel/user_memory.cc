@@ -1,0 +1,81 @@
+#include "agent/kernel/user_memory.h"
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+
+namespace nestor::kernel {
+namespace {
+
+// Bytes that one copy of a string takes: never beyond a page, since the next may be missing.
+constexpr uint64_t kPageSize = 4096;
+
+struct MappedRange {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  bool readable = false;
+  bool writable = false;
+};
+
+// A line of /proc/PID/maps: "7f1200000000-7f1200021000 rw-p 00000000 00:00 0 ...".
+bool ParseMapsLine(const std::string& line, MappedRange* range) {
+  char permissions[5] = {};
+  if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " %4s", &range->begin, &range->end,
+                  permissions) != 3) {
+    return false;
+  }
+  range->readable = permissions[0] == 'r';
+  range->writable = permissions[1] == 'w';
+  return true;
+}
+
+}  // namespace
+
+bool UserMemory::Read(uint64_t address, void* buffer, size_t size) const {
+  const iovec local = {buffer, size};
+  const iovec remote = {reinterpret_cast<void*>(address), size};
+  return size == 0 ||
+         process_vm_readv(pid_, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(size);
+}
+
+bool UserMemory::Write(uint64_t address, const void* buffer, size_t size) const {
+  const iovec local = {const_cast<void*>(buffer), size};
+  const iovec remote = {reinterpret_cast<void*>(address), size};
+  return size == 0 ||
+         process_vm_writev(pid_, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(size);
+}
+
+int UserMemory::ReadString(uint64_t address, size_t max_size, std::string* text) const {
+  text->clear();
+  while (text->size() < max_size) {
+    const uint64_t to_page_end = kPageSize - address % kPageSize;
+    char chunk[kPageSize];
+    const size_t size = std::min<uint64_t>(to_page_end, max_size - text->size());
+    if (!Read(address, chunk, size)) return -EFAULT;
+    const char* end = std::find(chunk, chunk + size, '\0');
+    text->append(chunk, static_cast<size_t>(end - chunk));
+    if (end != chunk + size) return 0;
+    address += size;
+  }
+  return -EINVAL;
+}
+
+bool UserMemory::IsMapped(uint64_t address, uint64_t size, bool writable) const {
+  const uint64_t end = address + size;
+  std::ifstream maps(absl::StrCat("/proc/", pid_, "/maps"));
+  for (std::string line; address < end && std::getline(maps, line);) {
+    MappedRange range;
+    if (!ParseMapsLine(line, &range) || range.end <= address) continue;
+    if (range.begin > address || !range.readable || (writable && !range.writable)) return false;
+    address = range.end;
+  }
+  return address >= end;
+}
+
+}  // namespace nestor::kernel
