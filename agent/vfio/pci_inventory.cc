@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "agent/core/kernel_error.h"
+#include "agent/vfio/pci_capability.h"
 #include "api/support/status_macros.h"
 
 namespace nestor::agent {
@@ -60,6 +61,15 @@ absl::StatusOr<int> ReadNumaNode(kernel::Syscalls& syscalls, const Bdf& bdf) {
     return absl::InternalError(absl::StrCat(path, " holds no number"));
   }
   return node;
+}
+
+absl::StatusOr<std::optional<uint32_t>> ReadPasidBits(kernel::Syscalls& syscalls, const Bdf& bdf) {
+  const std::string path = AttributePath(bdf, "config");
+  std::string config;
+  const int result = syscalls.ReadFile(path, &config);
+  if (result == -ENOENT || result == -EACCES) return std::nullopt;
+  if (result < 0) return KernelErrorStatus({"read", path, -result});
+  return ParsePasidBits(config);
 }
 
 // The last component of a link's target; empty where there is no such link.
@@ -137,6 +147,7 @@ absl::StatusOr<PciFunction> ReadPciFunction(kernel::Syscalls& syscalls, const Bd
   ASSIGN_OR_RETURN(function.driver, ReadLinkName(syscalls, AttributePath(bdf, "driver")));
   ASSIGN_OR_RETURN(function.numa_node, ReadNumaNode(syscalls, bdf));
   ASSIGN_OR_RETURN(function.iommu_group, ReadIommuGroup(syscalls, bdf));
+  ASSIGN_OR_RETURN(function.pasid_bits, ReadPasidBits(syscalls, bdf));
   if (function.iommu_group >= 0) {
     ASSIGN_OR_RETURN(function.group_siblings,
                      ReadGroupSiblings(syscalls, bdf, function.iommu_group));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct PciFunction {
   int iommu_group = -1;             // -1: none, the function is behind no active IOMMU
   std::vector<Bdf> group_siblings;  // the group's other functions but bridges, by address
   int numa_node = -1;               // -1: unknown
+  // Width of its own PASID capability, 0: none. Unset: not shown, e.g. to others than root.
+  std::optional<uint32_t> pasid_bits;
   bool operator==(const PciFunction&) const = default;
 };
 

@@ -32,6 +32,7 @@ class FakeSysfs final : public kernel::Syscalls {
     files[path + "/device"] = "0x0b25\n";
     files[path + "/class"] = class_code + "\n";
     files[path + "/numa_node"] = "1\n";
+    files[path + "/config"] = std::string(4096, '\0');
     if (!driver.empty()) links[path + "/driver"] = "../../../bus/pci/drivers/" + driver;
     if (group < 0) return;
     const std::string group_name = std::to_string(group);
@@ -101,7 +102,18 @@ TEST(ReadPciFunctionTest, ReadsEveryAttribute) {
                                         .driver = "vfio-pci",
                                         .iommu_group = 12,
                                         .group_siblings = {},
-                                        .numa_node = 1}));
+                                        .numa_node = 1,
+                                        .pasid_bits = 0}));
+}
+
+TEST(ReadPciFunctionTest, PasidBitsNeedTheWholeConfigurationSpace) {
+  FakeSysfs sysfs;
+  sysfs.AddFunction("0000:6a:01.0", "0x088000", "vfio-pci", 12);
+  const std::string path = "/sys/bus/pci/devices/0000:6a:01.0/config";
+  sysfs.files[path] = std::string(64, '\0');
+  EXPECT_THAT(ReadPciFunction(sysfs, "0000:6a:01.0")->pasid_bits, Eq(std::nullopt));
+  sysfs.errors[path] = -EACCES;
+  EXPECT_THAT(ReadPciFunction(sysfs, "0000:6a:01.0")->pasid_bits, Eq(std::nullopt));
 }
 
 TEST(ReadPciFunctionTest, MissingDriverGroupAndNumaNodeAreNotErrors) {

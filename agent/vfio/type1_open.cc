@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -28,8 +29,8 @@ constexpr uint32_t kMaxInfoSize = 64 * 1024;
 // The reply may grow between asking for its size and asking for it.
 constexpr int kMaxInfoCalls = 4;
 
-// VT-d PASIDs have at most 20 bits, whatever a kernel claims.
-constexpr uint32_t kMaxPasidBits = 20;
+// VT-d PASIDs have 20 bits, and Linux binds those of a device only if it has all of them.
+constexpr uint32_t kVtdPasidBits = 20;
 
 constexpr uint32_t kNeededFeatures =
     uapi::IOMMU_NESTING_FEAT_SYSWIDE_PASID | uapi::IOMMU_NESTING_FEAT_BIND_PGTBL;
@@ -259,24 +260,46 @@ absl::Status ConfirmCall(const VfioFile& container, const char* operation, uint6
       absl::StrCat("the kernel reports nesting, but does not know ", operation));
 }
 
-absl::StatusOr<DeviceCapabilities> Usable(const NestingCapability& capability, const Bdf& device) {
+absl::Status CheckPasids(const NestingCapability& capability, const PciFunction& function) {
+  if (capability.pasid_bits == 0) {
+    return Refuse("PASID_UNSUPPORTED",
+                  absl::StrCat("the IOMMU of ", function.bdf,
+                               " has no PASIDs: enable scalable mode (intel_iommu=on,sm_on)"));
+  }
+  const uint32_t device_bits = function.pasid_bits.value_or(kVtdPasidBits);
+  if (device_bits < kVtdPasidBits) {
+    return Refuse("PASID_UNSUPPORTED",
+                  absl::StrCat(function.bdf, " sends PASIDs of ", device_bits,
+                               " bits, VT-d binds them of 20 bits only: use a device whose PASID "
+                               "capability has that width"));
+  }
+  return absl::OkStatus();
+}
+
+// Linux binds five-level tables only where the host's processors have them as well.
+bool HostHasFiveLevels(kernel::Syscalls& syscalls) {
+  std::string processors;
+  return syscalls.ReadFile("/proc/cpuinfo", &processors) >= 0 &&
+         absl::StrContains(processors, " la57");
+}
+
+absl::StatusOr<DeviceCapabilities> Usable(kernel::Syscalls& syscalls,
+                                          const NestingCapability& capability,
+                                          const PciFunction& function) {
   if (capability.format != uapi::IOMMU_PASID_FORMAT_INTEL_VTD ||
       (capability.features & kNeededFeatures) != kNeededFeatures) {
     return NestingUnsupportedByHardware("the IOMMU takes no VT-d page tables for PASIDs");
   }
-  if (capability.pasid_bits == 0) {
-    return Refuse("PASID_UNSUPPORTED",
-                  absl::StrCat("the IOMMU of ", device,
-                               " has no PASIDs: enable scalable mode (intel_iommu=on,sm_on)"));
-  }
+  RETURN_IF_ERROR(CheckPasids(capability, function));
+  const uint64_t cap = capability.capability_register;
+  const uint64_t ecap = capability.extended_capability_register;
   DeviceCapabilities usable;
   usable.granularity = NestGranularity::kPasid;
-  usable.pasid_bits = std::min(capability.pasid_bits, kMaxPasidBits);
+  usable.pasid_bits = std::min(capability.pasid_bits, kVtdPasidBits);
   usable.address_width = capability.address_width;
-  usable.five_level = (capability.capability_register & uapi::VTD_CAP_FL5LP) != 0;
-  usable.supervisor_request = (capability.extended_capability_register & uapi::VTD_ECAP_SRS) != 0;
-  usable.extended_access_flag =
-      (capability.extended_capability_register & uapi::VTD_ECAP_EAFS) != 0;
+  usable.five_level = (cap & uapi::VTD_CAP_FL5LP) != 0 && HostHasFiveLevels(syscalls);
+  usable.supervisor_request = (ecap & uapi::VTD_ECAP_SRS) != 0;
+  usable.extended_access_flag = (ecap & uapi::VTD_ECAP_EAFS) != 0;
   return usable;
 }
 
@@ -293,7 +316,7 @@ absl::StatusOr<NestingGroup> OpenNestingGroup(kernel::Syscalls& syscalls, const 
       ConfirmCall(opened.container, "VFIO_IOMMU_PASID_REQUEST", uapi::VFIO_IOMMU_PASID_REQUEST));
   RETURN_IF_ERROR(
       ConfirmCall(opened.container, "VFIO_IOMMU_NESTING_OP", uapi::VFIO_IOMMU_NESTING_OP));
-  ASSIGN_OR_RETURN(opened.capabilities, Usable(capability, device));
+  ASSIGN_OR_RETURN(opened.capabilities, Usable(syscalls, capability, function));
   return opened;
 }
 
