@@ -20,7 +20,6 @@ void WorkerPool::Post(std::function<void()> function) {
 }
 
 void WorkerPool::Stop() {
-  // Destroyed outside the lock: what the functions hold may post once more.
   std::deque<std::function<void()>> dropped;
   {
     std::lock_guard lock(mutex_);
@@ -28,6 +27,8 @@ void WorkerPool::Stop() {
     dropped.swap(ready_);
   }
   changed_.notify_all();
+  // Outside the lock, since what the functions hold may post once more.
+  dropped.clear();
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }

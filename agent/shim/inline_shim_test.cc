@@ -1,0 +1,373 @@
+#include "agent/shim/inline_shim.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <functional>
+#include <latch>
+#include <optional>
+#include <thread>
+
+#include "agent/core/kernel_error.h"
+#include "agent/shim/recording_backend.h"
+#include "agent/shim/shim_core_fixture.h"
+
+namespace nestor::agent {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr uint64_t kMapAddress = 0x7f00'0000'0000;
+
+// Only memory and descriptors; nothing else is called here.
+class MemorySyscalls final : public kernel::Syscalls {
+ public:
+  std::atomic<int> closed = 0;
+  std::atomic<int> mapped = 0;
+  std::atomic<int> mmap_error = 0;
+
+  int Close(int) override {
+    ++closed;
+    return 0;
+  }
+  int64_t Mmap(size_t, int, int, int, uint64_t) override {
+    if (mmap_error != 0) return -mmap_error;
+    return static_cast<int64_t>(kMapAddress + 0x1000'0000u * static_cast<unsigned>(++mapped));
+  }
+  int Munmap(uint64_t, size_t) override {
+    --mapped;
+    return 0;
+  }
+  int Open(const std::string&, int) override { return -ENOSYS; }
+  int Ioctl(int, unsigned long, uint64_t) override { return -ENOSYS; }  // NOLINT: kernel's type
+  ssize_t Pread(int, void*, size_t, uint64_t) override { return -ENOSYS; }
+  ssize_t Pwrite(int, const void*, size_t, uint64_t) override { return -ENOSYS; }
+  int Readlink(const std::string&, std::string*) override { return -ENOSYS; }
+  int Readdir(const std::string&, std::vector<std::string>*) override { return -ENOSYS; }
+  int ReadFile(const std::string&, std::string*) override { return -ENOSYS; }
+  int WriteFile(const std::string&, const std::string&) override { return -ENOSYS; }
+};
+
+// Keeps what all shims say.
+class Reports {
+ public:
+  void Take(const std::string& vm_uid, ShimReport report) {
+    {
+      std::lock_guard lock(mutex_);
+      for (const v1::Result& result : report.bindings) {
+        bindings_.push_back(vm_uid + " " + Summary(result));
+      }
+      for (auto& machine : report.virtual_machines) machines_.push_back(std::move(machine));
+    }
+    changed_.notify_all();
+  }
+  // Whether `summary` came, or comes within 10 s.
+  bool WaitForBinding(const std::string& summary) {
+    return WaitFor([&] { return std::count(bindings_.begin(), bindings_.end(), summary) > 0; });
+  }
+  bool WaitForMachine(const std::function<bool(const v1::VirtualMachineResult&)>& matches) {
+    return WaitFor([&] { return std::any_of(machines_.begin(), machines_.end(), matches); });
+  }
+  std::vector<std::string> bindings() {
+    std::lock_guard lock(mutex_);
+    return bindings_;
+  }
+
+ private:
+  bool WaitFor(const std::function<bool()>& condition) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(10), condition);
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> bindings_;
+  std::vector<v1::VirtualMachineResult> machines_;
+};
+
+class InlineShimTest : public ::testing::Test {
+ protected:
+  InlineShimTest() { StartLauncher({.workers = 2, .backoff = {.first = absl::Milliseconds(1)}}); }
+
+  void StartLauncher(const InlineShimOptions& options) {
+    launcher_.emplace(
+        backend_, syscalls_, clock_,
+        [this](const std::string& vm_uid, ShimReport report) {
+          reports_.Take(vm_uid, std::move(report));
+        },
+        options);
+  }
+  std::shared_ptr<Shim> Launch(const std::string& vm_uid = kVmUid) {
+    return launcher_->Launch("projects/p/virtualMachines/" + vm_uid, vm_uid).value();
+  }
+  static v1::Fence Fence() {
+    v1::Fence fence;
+    fence.set_incarnation("store-1");
+    fence.set_epoch(1);
+    fence.set_head_revision(1);
+    return fence;
+  }
+  static absl::Status Tell(Shim& shim, v1::DesiredVirtualMachine machine,
+                           const std::string& vm_uid = kVmUid) {
+    machine.set_uid(vm_uid);
+    return shim.Apply(Fence(), &machine, {});
+  }
+  static absl::Status Tell(Shim& shim, v1::DesiredBinding binding,
+                           const std::string& vm_uid = kVmUid) {
+    binding.set_vm_uid(vm_uid);
+    return shim.Apply(Fence(), nullptr, {binding});
+  }
+  static GuestMemory Memory(uint64_t guest_address) {
+    return {.guest_address = guest_address, .size = 0x10000, .fd = 7};
+  }
+  // A machine whose guest runs on kA with 64 KiB of memory.
+  std::shared_ptr<Shim> LaunchGuest(const std::string& vm_uid = kVmUid) {
+    auto shim = Launch(vm_uid);
+    EXPECT_TRUE(Tell(*shim, Machine(1, {kA}), vm_uid).ok());
+    EXPECT_TRUE(shim->VmmConnected(kA).ok());
+    EXPECT_TRUE(shim->MapMemory(kA, Memory(0)).ok());
+    return shim;
+  }
+
+  RecordingBackend backend_;
+  MemorySyscalls syscalls_;
+  SystemClock clock_;
+  Reports reports_;
+  std::optional<InlineShimLauncher> launcher_;  // ends first
+};
+
+TEST_F(InlineShimTest, LaunchGivesTheShimThatRuns) {
+  const auto shim = Launch();
+  EXPECT_EQ(Launch(), shim);
+  EXPECT_THAT(launcher_->Running(), ElementsAre(shim));
+  EXPECT_EQ(backend_.open(), 1);
+}
+
+TEST_F(InlineShimTest, IntentBecomesProgrammedAndIsReportedInOrder) {
+  const auto shim = LaunchGuest();
+  ASSERT_TRUE(Tell(*shim, Binding("b", 5, 0x1000)).ok());
+  ASSERT_TRUE(reports_.WaitForBinding("vm-uid b g1 PROGRAMMED"));
+  EXPECT_THAT(reports_.bindings(), ElementsAre("vm-uid b g1 ACCEPTED", "vm-uid b g1 PROGRAMMED"));
+  EXPECT_THAT(shim->Inventory().bindings, SizeIs(1));
+}
+
+TEST_F(InlineShimTest, RefusedFenceIsAnsweredByTheCall) {
+  const auto shim = LaunchGuest();
+  v1::Fence other = Fence();
+  other.set_incarnation("store-2");
+  EXPECT_EQ(GetReason(shim->Apply(other, nullptr, {Binding("b", 5, 0x1000)})), "HOLD");
+}
+
+TEST_F(InlineShimTest, ConnectingMonitorGetsTheInstance) {
+  const auto shim = Launch();
+  ASSERT_TRUE(Tell(*shim, Machine(1, {kA, kB})).ok());
+  const std::string instance = shim->VmmConnected(kA).value();
+  EXPECT_THAT(instance, testing::MatchesRegex(
+                            "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+  EXPECT_EQ(shim->VmmConnected(kB).value(), instance);
+  EXPECT_EQ(shim->Inventory().virtual_machine.vm_instance(), instance);
+}
+
+TEST_F(InlineShimTest, ConnectingMonitorIsToldWhyTheDeviceIsNotAttached) {
+  backend_.SetHook([](const Step&) {
+    return WithReason(absl::FailedPreconditionError("two functions"), "GROUP_SHARED");
+  });
+  const auto shim = Launch();
+  ASSERT_TRUE(Tell(*shim, Machine(1, {kA})).ok());
+  EXPECT_EQ(GetReason(shim->VmmConnected(kA).status()), "GROUP_SHARED");
+  EXPECT_EQ(GetReason(shim->VmmConnected(kB).status()), "DEVICE_NOT_ATTACHED");
+}
+
+TEST_F(InlineShimTest, MemoryIsMappedHereUntilItIsUnmappedAndItsDescriptorClosed) {
+  const auto shim = LaunchGuest();
+  EXPECT_EQ(syscalls_.closed, 1);
+  EXPECT_EQ(syscalls_.mapped, 1);
+  ASSERT_TRUE(shim->UnmapMemory(kA, 0, 0x10000).ok());
+  // A mapping goes with the task after the one that unmapped it.
+  while (syscalls_.mapped != 0) std::this_thread::yield();
+  EXPECT_EQ(shim->UnmapMemory(kA, 0, 0x10000).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(InlineShimTest, MemoryOfAGoneMonitorIsUnmapped) {
+  const auto shim = LaunchGuest();
+  shim->VmmDisconnected(kA);
+  while (syscalls_.mapped != 0) std::this_thread::yield();
+  EXPECT_EQ(shim->Inventory().virtual_machine.vm_instance(), "");
+}
+
+TEST_F(InlineShimTest, ReadOnlyMemoryAndMemoryWithoutADescriptorAreNotMapped) {
+  const auto shim = LaunchGuest();
+  GuestMemory read_only = Memory(0x100000);
+  read_only.writable = false;
+  EXPECT_TRUE(shim->MapMemory(kA, read_only).ok());
+  GuestMemory without_fd = Memory(0x200000);
+  without_fd.fd = -1;
+  EXPECT_TRUE(shim->MapMemory(kA, without_fd).ok());
+  EXPECT_EQ(syscalls_.mapped, 1);
+  EXPECT_EQ(syscalls_.closed, 2);
+  EXPECT_TRUE(shim->UnmapMemory(kA, 0x100000, 0x10000).ok());
+}
+
+TEST_F(InlineShimTest, MemoryThatCannotBeMappedHereMakesTheMachineIncomplete) {
+  const auto shim = LaunchGuest();
+  syscalls_.mmap_error = ENOMEM;
+  const absl::Status status = shim->MapMemory(kA, Memory(0x100000));
+  EXPECT_EQ(GetKernelError(status)->operation, "mmap");
+  EXPECT_TRUE(reports_.WaitForMachine(
+      [](const auto& machine) { return machine.failure().reason() == "MEMORY_INCOMPLETE"; }));
+}
+
+TEST_F(InlineShimTest, MemoryThatStage2RefusesIsAnsweredWithTheKernelError) {
+  const auto shim = LaunchGuest();
+  backend_.SetHook([](const Step&) {
+    return KernelErrorStatus({"VFIO_IOMMU_MAP_DMA", "0000:3b:00.0", EINVAL});
+  });
+  EXPECT_EQ(GetKernelError(shim->MapMemory(kA, Memory(0x100000)))->error_number, EINVAL);
+}
+
+TEST_F(InlineShimTest, OverlappingMemoryIsRefusedAndItsMappingDropped) {
+  const auto shim = LaunchGuest();
+  EXPECT_EQ(shim->MapMemory(kA, Memory(0)).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(syscalls_.mapped, 1);
+}
+
+TEST_F(InlineShimTest, TransientFailureIsRetriedByTheTimer) {
+  std::atomic<int> binds = 0;
+  backend_.SetHook([&](const Step& step) {
+    const bool fails = std::holds_alternative<BindTable>(step) && ++binds < 3;
+    return fails ? KernelErrorStatus({"BIND_PGTBL", "0000:3b:00.0", EBUSY}) : absl::OkStatus();
+  });
+  const auto shim = LaunchGuest();
+  ASSERT_TRUE(Tell(*shim, Binding("b", 5, 0x1000)).ok());
+  EXPECT_TRUE(reports_.WaitForBinding("vm-uid b g1 PROGRAMMED"));
+  EXPECT_EQ(binds, 3);
+}
+
+TEST_F(InlineShimTest, BlockedCallOfOneShimHoldsUpNoOther) {
+  std::latch blocked(1);
+  std::latch go_on(1);
+  backend_.SetHook([&](const Step& step) {
+    if (step == Step(AttachDevice{kB})) {
+      blocked.count_down();
+      go_on.wait();
+    }
+    return absl::OkStatus();
+  });
+  const auto slow = Launch("slow");
+  ASSERT_TRUE(Tell(*slow, Machine(1, {kB}), "slow").ok());
+  blocked.wait();
+  const auto quick = LaunchGuest("quick");
+  ASSERT_TRUE(Tell(*quick, Binding("b", 5, 0x1000), "quick").ok());
+  EXPECT_TRUE(reports_.WaitForBinding("quick b g1 PROGRAMMED"));
+  // Nor does it stop questions to, and intents for, its own shim.
+  EXPECT_EQ(slow->Inventory().virtual_machine.generation(), 1);
+  EXPECT_TRUE(Tell(*slow, Machine(2, {kB}), "slow").ok());
+  go_on.count_down();
+  EXPECT_TRUE(reports_.WaitForMachine(
+      [](const auto& machine) { return machine.uid() == "slow" && machine.generation() == 2; }));
+}
+
+TEST_F(InlineShimTest, RegionsAreReadAndWritten) {
+  const auto shim = LaunchGuest();
+  EXPECT_EQ(shim->RegionSize(kA, 2).value(), 8192);
+  EXPECT_EQ(shim->ReadRegion(kA, 2, 1, 4).value(), "3333");
+  EXPECT_TRUE(shim->WriteRegion(kA, 0, 0, "12345678").ok());
+  EXPECT_EQ(shim->WriteRegion(kA, 0, 0, "123456789").code(), absl::StatusCode::kOutOfRange);
+}
+
+TEST_F(InlineShimTest, ResetReturnsWhenDoneAndANewInstanceRuns) {
+  const auto shim = LaunchGuest();
+  ASSERT_TRUE(Tell(*shim, Binding("b", 5, 0x1000)).ok());
+  ASSERT_TRUE(reports_.WaitForBinding("vm-uid b g1 PROGRAMMED"));
+  const std::string before = shim->Inventory().virtual_machine.vm_instance();
+  ASSERT_TRUE(shim->ResetDevice(kA).ok());
+  EXPECT_NE(shim->Inventory().virtual_machine.vm_instance(), before);
+  EXPECT_TRUE(reports_.WaitForBinding("vm-uid b g1 NOT_PROGRAMMED for good: VM_INSTANCE_GONE"));
+}
+
+TEST_F(InlineShimTest, RetireRefusesAShimThatHoldsSomething) {
+  const auto shim = LaunchGuest();
+  EXPECT_EQ(launcher_->Retire(kVmUid).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(launcher_->Running(), SizeIs(1));
+  EXPECT_EQ(launcher_->Retire("other").code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(InlineShimTest, RetiredShimIsGoneAndRefusesEveryCall) {
+  const auto shim = LaunchGuest();
+  v1::DesiredVirtualMachine absent = Machine(2, {});
+  absent.set_absent(true);
+  ASSERT_TRUE(Tell(*shim, absent).ok());
+  ASSERT_TRUE(reports_.WaitForMachine([](const auto& machine) { return machine.absent(); }));
+  ASSERT_TRUE(launcher_->Retire(kVmUid).ok());
+  EXPECT_THAT(launcher_->Running(), IsEmpty());
+  EXPECT_EQ(backend_.open(), 0);
+  EXPECT_EQ(Tell(*shim, Machine(3, {kA})).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(shim->VmmConnected(kA).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(shim->RegionSize(kA, 0).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(Launch(), shim);
+}
+
+TEST_F(InlineShimTest, EndOfTheLauncherClosesEverything) {
+  const auto shim = LaunchGuest();
+  launcher_.reset();
+  EXPECT_EQ(backend_.open(), 0);
+  EXPECT_EQ(syscalls_.mapped, 0);
+  EXPECT_EQ(shim->MapMemory(kA, Memory(0)).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(syscalls_.mapped, 0);
+  EXPECT_EQ(syscalls_.closed, 2);
+}
+
+TEST_F(InlineShimTest, EndOfTheLauncherReleasesWhoWaits) {
+  std::latch blocked(1);
+  std::latch go_on(1);
+  const auto shim = LaunchGuest();
+  backend_.SetHook([&](const Step&) {
+    blocked.count_down();
+    go_on.wait();
+    return absl::OkStatus();
+  });
+  std::thread monitor([&] {
+    EXPECT_EQ(shim->MapMemory(kA, Memory(0x100000)).code(), absl::StatusCode::kUnavailable);
+    go_on.count_down();
+  });
+  blocked.wait();
+  launcher_.reset();
+  monitor.join();
+  EXPECT_EQ(backend_.open(), 0);
+  EXPECT_EQ(syscalls_.mapped, 0);
+}
+
+TEST_F(InlineShimTest, ManyMachinesChangeAtOnce) {
+  constexpr int kMachines = 8;
+  constexpr int kRounds = 20;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kMachines; ++i) {
+    threads.emplace_back([this, vm_uid = "vm" + std::to_string(i)] {
+      const auto shim = LaunchGuest(vm_uid);
+      v1::DesiredBinding binding = Binding("b", 5, 0x1000);
+      binding.set_allow_translation_gap(true);
+      for (int round = 1; round <= kRounds; ++round) {
+        EXPECT_TRUE(Tell(*shim, binding, vm_uid).ok());
+        if (round % 5 == 0) {
+          EXPECT_TRUE(shim->ResetDevice(kA).ok());
+        }
+        EXPECT_TRUE(shim->ReadRegion(kA, 0, 0, 4).ok());
+        binding = NextGeneration(binding, 0x1000u * static_cast<unsigned>(round + 1));
+      }
+      EXPECT_TRUE(Tell(*shim, Absent(binding), vm_uid).ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (int i = 0; i < kMachines; ++i) {
+    EXPECT_TRUE(reports_.WaitForBinding("vm" + std::to_string(i) + " b g" +
+                                        std::to_string(kRounds + 2) + " ABSENT"));
+  }
+}
+
+}  // namespace
+}  // namespace nestor::agent
