@@ -15,6 +15,7 @@ constexpr uint32_t kDisable = vfio_user::kIrqDataNone | vfio_user::kIrqActionTri
 
 std::vector<FileDescriptor> Eventfds(int count) {
   std::vector<FileDescriptor> eventfds;
+  eventfds.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) eventfds.emplace_back(eventfd(0, EFD_CLOEXEC));
   return eventfds;
 }

@@ -343,6 +343,7 @@ TEST_F(VfioUserSessionTest, DescriptorsThatNobodyWantsAreClosed) {
   const size_t before = OpenDescriptors();
   for (const uint16_t command : {2, 3, 4, 8, 9, 13, 99}) {
     std::vector<FileDescriptor> fds;
+    fds.reserve(3);
     for (int i = 0; i < 3; ++i) fds.push_back(Memory(0x1000));
     EXPECT_TRUE(Raw(command, std::string(32, '\0'), 0, std::move(fds)).ok());
   }

@@ -54,7 +54,7 @@ struct VmmServer::Endpoint {
 };
 
 absl::StatusOr<std::unique_ptr<VmmServer>> VmmServer::Start(std::string directory,
-                                                            const Options& options) {
+                                                            const VmmServerOptions& options) {
   ASSIGN_OR_RETURN(auto loop, EpollLoop::Start());
   FileDescriptor spare = OpenSpare();
   if (!spare.valid()) return absl::ErrnoToStatus(errno, "open /dev/null");
@@ -62,8 +62,8 @@ absl::StatusOr<std::unique_ptr<VmmServer>> VmmServer::Start(std::string director
       new VmmServer(std::move(directory), options, std::move(loop), std::move(spare)));
 }
 
-VmmServer::VmmServer(std::string directory, const Options& options, std::unique_ptr<EpollLoop> loop,
-                     FileDescriptor spare)
+VmmServer::VmmServer(std::string directory, const VmmServerOptions& options,
+                     std::unique_ptr<EpollLoop> loop, FileDescriptor spare)
     : directory_(std::move(directory)),
       spare_(std::move(spare)),
       workers_(options.workers),

@@ -18,6 +18,11 @@
 
 namespace nestor::agent {
 
+struct VmmServerOptions {
+  // So many machines can be inside a blocking call of their shims at once.
+  int workers = 4;
+};
+
 // Serves vfio-user, one unix socket per device of each virtual machine.
 //
 // A socket has one client at a time: the next one waits until the first is gone. Messages
@@ -25,17 +30,9 @@ namespace nestor::agent {
 // holds one worker and no other machine. Thread-safe.
 class VmmServer {
  public:
-  struct Options {
-    // So many machines can be inside a blocking call of their shims at once.
-    int workers = 4;
-  };
-
   // Sockets are made under `directory`; see VmmSocketPath.
   static absl::StatusOr<std::unique_ptr<VmmServer>> Start(std::string directory,
-                                                          const Options& options);
-  static absl::StatusOr<std::unique_ptr<VmmServer>> Start(std::string directory) {
-    return Start(std::move(directory), Options());
-  }
+                                                          const VmmServerOptions& options = {});
   // Stops.
   ~VmmServer();
 
@@ -54,7 +51,7 @@ class VmmServer {
   struct Endpoint;
   using Key = std::pair<std::string, Bdf>;  // vm_name, device
 
-  VmmServer(std::string directory, const Options& options, std::unique_ptr<EpollLoop> loop,
+  VmmServer(std::string directory, const VmmServerOptions& options, std::unique_ptr<EpollLoop> loop,
             FileDescriptor spare);
 
   // On the loop's thread: takes the client that waits, and arms for the next one only when

@@ -271,6 +271,7 @@ TEST_F(VmmServerTest, StopWaitsForACallThatBlocks) {
 TEST_F(VmmServerTest, ManyMachinesComeAndGoAtOnce) {
   constexpr int kMachines = 16;
   std::vector<std::future<void>> machines;
+  machines.reserve(kMachines);
   for (int i = 0; i < kMachines; ++i) {
     machines.push_back(std::async(std::launch::async, [this, i] {
       const std::string vm = "projects/p/virtualMachines/v" + std::to_string(i);
