@@ -109,6 +109,7 @@ void SimSysfs::BuildDevice(int device) {
   AddText(path + "/device", absl::StrFormat("0x%04x\n", description.device_id));
   AddText(path + "/class", absl::StrFormat("0x%06x\n", description.class_code));
   AddText(path + "/revision", "0x01\n");
+  AddText(path + "/config", "");  // read from the device, see Read
   AddText(path + "/numa_node", absl::StrCat(description.numa_node, "\n"));
   AddText(path + "/reset", "");
   const std::string& override = system_.drivers.OverrideOf(device);
@@ -144,6 +145,8 @@ void SimSysfs::BuildIommu() {
 
 void SimSysfs::BuildKernel() {
   const SimMachine& machine = system_.machine;
+  AddText("/proc/cpuinfo",
+          absl::StrCat("flags\t\t: fpu", machine.iommu.cpu_5_levels ? " la57" : "", "\n"));
   AddText("/proc/sys/kernel/random/boot_id", machine.boot_id + "\n");
   AddText("/proc/sys/kernel/osrelease", absl::StrCat(ReleaseOf(machine.personality), "\n"));
   AddDirectories("/sys/module/vfio");
@@ -217,6 +220,12 @@ int SimSysfs::Readdir(const std::string& path, std::vector<std::string>* names) 
 
 int SimSysfs::Read(const std::string& name, std::string* content) const {
   if (IsWriteOnly(name)) return -EACCES;
+  if (LastOf(name) == "config") {
+    content->resize(SimDevice::kConfigSize);
+    const int device = FindDevice(LastOf(ParentOf(name)));
+    system_.devices[device]->ReadConfig(0, content->data(), content->size());
+    return 0;
+  }
   *content = nodes_.at(name).text;
   return 0;
 }
