@@ -92,8 +92,7 @@ absl::StatusOr<VfioDevice> Type1Container::OpenDevice() {
   ASSIGN_OR_RETURN(const int fd,
                    group_.Ioctl({.operation = "VFIO_GROUP_GET_DEVICE_FD",
                                  .request = uapi::VFIO_GROUP_GET_DEVICE_FD,
-                                 .argument = reinterpret_cast<uint64_t>(device_.c_str()),
-                                 .detail = device_}));
+                                 .argument = reinterpret_cast<uint64_t>(device_.c_str())}));
   return VfioDevice(syscalls_, VfioFile(syscalls_, fd, device_));
 }
 

@@ -84,9 +84,11 @@ absl::StatusOr<PciFunction> FindFunction(kernel::Syscalls& syscalls, const Bdf& 
   return function;
 }
 
-// Opens a node of /dev/vfio. Other errors than a missing right or node are the caller's.
-absl::StatusOr<VfioFile> OpenNode(kernel::Syscalls& syscalls, const std::string& path) {
-  absl::StatusOr<VfioFile> file = VfioFile::Open(syscalls, path);
+// Opens a node of /dev/vfio for a device. Other errors than a missing right or node are the
+// caller's.
+absl::StatusOr<VfioFile> OpenNode(kernel::Syscalls& syscalls, const std::string& path,
+                                  const Bdf& device) {
+  absl::StatusOr<VfioFile> file = VfioFile::Open(syscalls, path, device);
   switch (ErrnoOf(file.status())) {
     case EACCES:
     case EPERM:
@@ -107,8 +109,8 @@ absl::StatusOr<VfioFile> OpenNode(kernel::Syscalls& syscalls, const std::string&
   }
 }
 
-absl::StatusOr<VfioFile> OpenContainer(kernel::Syscalls& syscalls) {
-  ASSIGN_OR_RETURN(VfioFile container, OpenNode(syscalls, std::string(kContainerPath)));
+absl::StatusOr<VfioFile> OpenContainer(kernel::Syscalls& syscalls, const Bdf& device) {
+  ASSIGN_OR_RETURN(VfioFile container, OpenNode(syscalls, std::string(kContainerPath), device));
   ASSIGN_OR_RETURN(const int version, container.Ioctl({.operation = "VFIO_GET_API_VERSION",
                                                        .request = uapi::VFIO_GET_API_VERSION,
                                                        .on_signal = OnSignal::kRepeat}));
@@ -163,7 +165,7 @@ absl::Status CheckGroup(const VfioFile& group, const PciFunction& function) {
 
 absl::StatusOr<VfioFile> OpenGroup(kernel::Syscalls& syscalls, const PciFunction& function) {
   absl::StatusOr<VfioFile> group =
-      OpenNode(syscalls, absl::StrCat("/dev/vfio/", function.iommu_group));
+      OpenNode(syscalls, absl::StrCat("/dev/vfio/", function.iommu_group), function.bdf);
   if (ErrnoOf(group.status()) == EBUSY) return BecauseOf(group.status(), GroupBusy(function));
   if (!group.ok()) return group.status();
   RETURN_IF_ERROR(CheckGroup(*group, function));
@@ -200,8 +202,7 @@ absl::Status EnableNesting(const VfioFile& container, const VfioFile& group) {
   const absl::Status status = container
                                   .Ioctl({.operation = "VFIO_SET_IOMMU",
                                           .request = uapi::VFIO_SET_IOMMU,
-                                          .argument = uapi::VFIO_TYPE1_NESTING_IOMMU,
-                                          .detail = group.object()})
+                                          .argument = uapi::VFIO_TYPE1_NESTING_IOMMU})
                                   .status();
   return status.ok() ? status : ExplainSetIommu(status);
 }
@@ -256,8 +257,9 @@ absl::Status ConfirmCall(const VfioFile& container, const char* operation, uint6
                                           .on_signal = OnSignal::kRepeat})
                                   .status();
   if (ErrnoOf(status) == EINVAL) return absl::OkStatus();
-  return NestingUnsupportedByKernel(
+  const absl::Status refusal = NestingUnsupportedByKernel(
       absl::StrCat("the kernel reports nesting, but does not know ", operation));
+  return status.ok() ? refusal : BecauseOf(status, refusal);
 }
 
 absl::Status CheckPasids(const NestingCapability& capability, const PciFunction& function) {
@@ -308,7 +310,7 @@ absl::StatusOr<DeviceCapabilities> Usable(kernel::Syscalls& syscalls,
 absl::StatusOr<NestingGroup> OpenNestingGroup(kernel::Syscalls& syscalls, const Bdf& device) {
   ASSIGN_OR_RETURN(const PciFunction function, FindFunction(syscalls, device));
   NestingGroup opened;
-  ASSIGN_OR_RETURN(opened.container, OpenContainer(syscalls));
+  ASSIGN_OR_RETURN(opened.container, OpenContainer(syscalls, device));
   ASSIGN_OR_RETURN(opened.group, OpenGroup(syscalls, function));
   RETURN_IF_ERROR(EnableNesting(opened.container, opened.group));
   ASSIGN_OR_RETURN(const NestingCapability capability, ReadCapability(opened.container));

@@ -9,10 +9,11 @@
 
 namespace nestor::agent {
 
-absl::StatusOr<VfioFile> VfioFile::Open(kernel::Syscalls& syscalls, const std::string& path) {
+absl::StatusOr<VfioFile> VfioFile::Open(kernel::Syscalls& syscalls, const std::string& path,
+                                        const std::string& object) {
   const int fd = syscalls.Open(path, O_RDWR);
   if (fd < 0) return KernelErrorStatus({"open", path, -fd});
-  return VfioFile(syscalls, fd, path);
+  return VfioFile(syscalls, fd, object);
 }
 
 absl::StatusOr<int> VfioFile::Ioctl(const VfioCall& call) const {

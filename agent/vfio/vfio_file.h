@@ -48,8 +48,10 @@ class VfioFile {
   VfioFile(kernel::Syscalls& syscalls, int fd, std::string object)
       : syscalls_(&syscalls), fd_(syscalls, fd), object_(std::move(object)) {}
 
-  // Opens for reading and writing. The error is the kernel's.
-  static absl::StatusOr<VfioFile> Open(kernel::Syscalls& syscalls, const std::string& path);
+  // Opens for reading and writing. The error is the kernel's, on `path`; those of later
+  // calls are on `object`.
+  static absl::StatusOr<VfioFile> Open(kernel::Syscalls& syscalls, const std::string& path,
+                                       const std::string& object);
 
   // What the kernel returns (>= 0), or its error.
   absl::StatusOr<int> Ioctl(const VfioCall& call) const;
