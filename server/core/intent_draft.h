@@ -1,0 +1,114 @@
+// The transaction that a decision builds up, seen over the view it is based on.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "api/support/resource_name.h"
+#include "server/core/decision.h"
+#include "server/core/view.h"
+
+namespace nestor::server {
+
+// The virtual machine under which bindings are decided; stored, or about to be.
+struct MachineContext {
+  VirtualMachineName name;
+  v1::VirtualMachineSpec spec;
+  std::string host;                         // id
+  const HostRecord* host_record = nullptr;  // may be null
+};
+
+// Collects compares, puts and deletes; each key is compared once. Claims made or given up in
+// the draft count in what it says of claims.
+class IntentDraft {
+ public:
+  IntentDraft(const View& view, absl::Time now) : view_(view), now_(now) {}
+
+  const View& view() const { return view_; }
+  google::protobuf::Timestamp now() const;
+
+  // The decision holds only while `key` is as it was at `revision` (0: absent).
+  void RelyOn(const std::string& key, int64_t revision);
+  void RelyOnRange(const std::string& begin, const std::string& end);
+  void Put(const std::string& key, const google::protobuf::Message& row);
+  void Delete(const std::string& key);
+
+  // Claims, for `holder` (a resource name). DEVICE_IN_USE; PASID_IN_USE.
+  absl::Status ClaimDevice(const std::string& host, const std::string& bdf,
+                           const std::string& holder);
+  absl::Status ClaimPasid(const std::string& host, const std::string& bdf, uint32_t pasid,
+                          const std::string& holder);
+  // The lowest PASID of the range that is free on the whole host, else on the device.
+  // PASID_SPACE_FULL.
+  absl::StatusOr<uint32_t> PickPasid(const std::string& host, const std::string& bdf,
+                                     const v1::PasidRange& range);
+
+  Decision Finish(std::shared_ptr<google::protobuf::Message> reply) &&;
+
+ private:
+  std::set<uint32_t>& ClaimedPasids(const std::string& host, const std::string& bdf);
+
+  const View& view_;
+  const absl::Time now_;
+  std::map<std::string, Compare> compares_;
+  std::map<std::string, std::string> puts_;
+  std::set<std::string> deletes_;
+  std::map<std::string, std::string> claimed_;                // key -> holder, in this draft
+  std::map<std::string, std::set<uint32_t>> claimed_pasids_;  // "host/bdf" or "host/"
+};
+
+// Whether the host's agent ever reported its devices.
+bool WasSeen(const HostRecord* host);
+// DEVICE_UNSUITABLE unless the host, once seen, has that device and it nests.
+absl::Status CheckDevice(const MachineContext& machine, const std::string& bdf);
+
+// A new row's metadata.
+storage::v1::RowMetadata NewRowMetadata(const IntentDraft& draft, const std::string& uid,
+                                        const v1::Metadata& wanted);
+// Whether the client's etag, where it gave one, is that of the row. ETAG_MISMATCH.
+absl::Status CheckEtag(const std::string& name, const std::string& etag,
+                       const google::protobuf::Message& row);
+// Takes labels and spec into `row`; whether anything changed. The generation counts changes of
+// the spec.
+template <typename Row, typename Spec>
+bool UpdateRow(const IntentDraft& draft, const v1::Metadata& wanted, const Spec& spec, Row* row);
+
+// `status` with `prefix` before its message, its details kept.
+absl::Status Prefixed(const std::string& prefix, const absl::Status& status);
+
+// Bindings, shared by the single methods, the batches and Apply. `path` is the request's path
+// of the binding, e.g. "requests[3].pasid_binding". Each puts into the draft and returns the
+// binding as it will be.
+absl::StatusOr<v1::PasidBinding> DraftCreate(IntentDraft& draft, const MachineContext& machine,
+                                             const UidSource& uids, const std::string& path,
+                                             const v1::PasidBinding& wanted);
+// `changed` says whether anything is written.
+absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::string& path,
+                                             const v1::PasidBinding& wanted, bool* changed);
+v1::PasidBinding DraftDelete(IntentDraft& draft, const std::string& name);
+
+// Removes a resource with its claims and what was observed of it.
+void DraftPurgeBinding(IntentDraft& draft, const std::string& name);
+void DraftPurgeMachine(IntentDraft& draft, const std::string& name);
+
+// ---- implementation ----
+
+bool SameMessage(const google::protobuf::Message& a, const google::protobuf::Message& b);
+bool SameLabels(const v1::Metadata& wanted, const storage::v1::RowMetadata& row);
+
+template <typename Row, typename Spec>
+bool UpdateRow(const IntentDraft& draft, const v1::Metadata& wanted, const Spec& spec, Row* row) {
+  const bool new_spec = !SameMessage(row->spec(), spec);
+  if (!new_spec && SameLabels(wanted, row->metadata())) return false;
+  storage::v1::RowMetadata& metadata = *row->mutable_metadata();
+  if (new_spec) metadata.set_generation(metadata.generation() + 1);
+  *metadata.mutable_update_time() = draft.now();
+  *metadata.mutable_labels() = wanted.labels();
+  *row->mutable_spec() = spec;
+  return true;
+}
+
+}  // namespace nestor::server

@@ -1,0 +1,238 @@
+#include <google/protobuf/util/field_mask_util.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "api/support/errors.h"
+#include "api/support/status_macros.h"
+#include "server/core/intent.h"
+#include "server/core/intent_draft.h"
+#include "server/core/keys.h"
+
+namespace nestor::server {
+namespace {
+
+// The stored machine under which a binding may be created, which the draft then relies on.
+absl::StatusOr<MachineContext> MachineFor(IntentDraft& draft, const VirtualMachineName& name) {
+  const std::string resource = name.ToString();
+  const VirtualMachineRecord* record = draft.view().FindVirtualMachine(resource);
+  if (record == nullptr) return errors::NotFound(resource);
+  if (record->row.metadata().has_delete_time()) return errors::Deleting(resource);
+  draft.RelyOn(keys::VirtualMachine(name), record->revision);
+  MachineContext machine{name, record->row.spec(), "", nullptr};
+  absl::string_view host = record->host();
+  absl::ConsumePrefix(&host, "hosts/");
+  machine.host = std::string(host);
+  machine.host_record = draft.view().FindHost(host);
+  return machine;
+}
+
+absl::Status CheckWidth(const MachineContext& machine, const std::string& field,
+                        const std::string& bdf, uint32_t highest_pasid) {
+  if (!WasSeen(machine.host_record)) return absl::OkStatus();
+  const uint32_t bits = machine.host_record->devices.at(bdf).pasid_bits();
+  if (highest_pasid < (uint64_t{1} << bits)) return absl::OkStatus();
+  return errors::FieldInvalid(
+      field, absl::StrCat("device ", bdf, " has ", bits, " PASID bits: it takes 1 to ",
+                          (uint64_t{1} << bits) - 1));
+}
+
+// The PASID that the binding will hold, claimed; 0 for RID, which claims the device's PASID 0.
+absl::StatusOr<uint32_t> ClaimTarget(IntentDraft& draft, const MachineContext& machine,
+                                     const std::string& path, const v1::PasidBinding& wanted) {
+  const v1::PasidBindingSpec& spec = wanted.spec();
+  uint32_t pasid = 0;
+  if (spec.has_pasid()) {
+    pasid = spec.pasid();
+    RETURN_IF_ERROR(CheckWidth(machine, path + ".spec.pasid", spec.device(), pasid));
+  } else if (spec.has_any_of()) {
+    ASSIGN_OR_RETURN(pasid, draft.PickPasid(machine.host, spec.device(), spec.any_of()));
+    RETURN_IF_ERROR(CheckWidth(machine, path + ".spec.any_of", spec.device(), pasid));
+  }
+  RETURN_IF_ERROR(draft.ClaimPasid(machine.host, spec.device(), pasid, wanted.name()));
+  return pasid;
+}
+
+// The fields that an update may not change, where the client gave them.
+absl::Status CheckImmutable(const std::string& path, const v1::PasidBindingSpec& wanted,
+                            const v1::PasidBindingSpec& stored) {
+  if (!wanted.device().empty() && wanted.device() != stored.device()) {
+    return errors::FieldInvalid(path + ".spec.device",
+                                absl::StrCat("is immutable; it is ", stored.device(),
+                                             ". Delete the binding and create another"));
+  }
+  v1::PasidBindingSpec target = stored;
+  if (wanted.has_rid()) *target.mutable_rid() = wanted.rid();
+  if (wanted.has_pasid()) target.set_pasid(wanted.pasid());
+  if (wanted.has_any_of()) *target.mutable_any_of() = wanted.any_of();
+  if (SameMessage(target, stored)) return absl::OkStatus();
+  return errors::FieldInvalid(path + ".spec.target",
+                              "is immutable; delete the binding and create another");
+}
+
+absl::Status MergeMask(const google::protobuf::FieldMask& mask, const v1::PasidBinding& wanted,
+                       v1::PasidBinding* current) {
+  google::protobuf::FieldMask paths = mask;
+  if (paths.paths().empty()) {
+    for (const char* path :
+         {"metadata.labels", "spec.page_table", "spec.vm_instance", "spec.allow_translation_gap"}) {
+      paths.add_paths(path);
+    }
+  }
+  google::protobuf::util::FieldMaskUtil::MergeOptions options;
+  options.set_replace_message_fields(true);
+  options.set_replace_repeated_fields(true);
+  google::protobuf::util::FieldMaskUtil::MergeMessageTo(wanted, paths, options, current);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::PasidBinding> DraftCreate(IntentDraft& draft, const MachineContext& machine,
+                                             const UidSource& uids, const std::string& path,
+                                             const v1::PasidBinding& wanted) {
+  ASSIGN_OR_RETURN(const PasidBindingName name, PasidBindingName::Parse(wanted.name()));
+  if (const PasidBindingRecord* present = draft.view().FindPasidBinding(wanted.name())) {
+    return present->row.metadata().has_delete_time() ? errors::Deleting(wanted.name())
+                                                     : errors::AlreadyExists(wanted.name());
+  }
+  const auto& owned = machine.spec.placement().devices();
+  const std::string& bdf = wanted.spec().device();
+  if (std::find(owned.begin(), owned.end(), bdf) == owned.end()) {
+    return errors::DeviceNotOwned(bdf, machine.name.ToString());
+  }
+  RETURN_IF_ERROR(CheckDevice(machine, bdf));
+  PasidBindingRecord record;
+  ASSIGN_OR_RETURN(const uint32_t pasid, ClaimTarget(draft, machine, path, wanted));
+  record.row.set_effective_pasid(pasid);
+  *record.row.mutable_metadata() = NewRowMetadata(draft, uids(), wanted.metadata());
+  *record.row.mutable_spec() = wanted.spec();
+  const std::string key = keys::PasidBinding(name);
+  draft.RelyOn(key, 0);
+  draft.Put(key, record.row);
+  return RenderPasidBinding(wanted.name(), record);
+}
+
+absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::string& path,
+                                             const v1::PasidBinding& wanted, bool* changed) {
+  const PasidBindingRecord* stored = draft.view().FindPasidBinding(wanted.name());
+  if (stored == nullptr) return errors::NotFound(wanted.name());
+  if (stored->row.metadata().has_delete_time()) return errors::Deleting(wanted.name());
+  RETURN_IF_ERROR(CheckImmutable(path, wanted.spec(), stored->row.spec()));
+  PasidBindingRecord record = *stored;
+  *changed = UpdateRow(draft, wanted.metadata(), wanted.spec(), &record.row);
+  if (!*changed) return RenderPasidBinding(wanted.name(), record);
+  record.revision = 0;
+  const std::string key = keys::PasidBinding(*PasidBindingName::Parse(wanted.name()));
+  draft.RelyOn(key, stored->revision);
+  draft.Put(key, record.row);
+  return RenderPasidBinding(wanted.name(), record);
+}
+
+v1::PasidBinding DraftDelete(IntentDraft& draft, const std::string& name) {
+  PasidBindingRecord record = *draft.view().FindPasidBinding(name);
+  if (record.row.metadata().has_delete_time()) return RenderPasidBinding(name, record);
+  const PasidBindingName parsed = *PasidBindingName::Parse(name);
+  draft.RelyOn(keys::PasidBinding(parsed), record.revision);
+  record.revision = 0;
+  // The agent tells answers apart by generation, so a deletion is one.
+  record.row.mutable_metadata()->set_generation(record.row.metadata().generation() + 1);
+  *record.row.mutable_metadata()->mutable_delete_time() = draft.now();
+  *record.row.mutable_metadata()->mutable_update_time() = draft.now();
+  const VirtualMachineRecord* machine = draft.view().FindVirtualMachine(parsed.Parent().ToString());
+  absl::string_view host = machine != nullptr ? absl::string_view(machine->host()) : "";
+  absl::ConsumePrefix(&host, "hosts/");
+  if (WasSeen(draft.view().FindHost(host))) {
+    draft.Put(keys::PasidBinding(parsed), record.row);
+  } else {
+    // No agent ever heard of it. One that says Hello meanwhile makes this a stale view.
+    draft.RelyOn(keys::Epoch(host), draft.view().Epoch(host).revision);
+    DraftPurgeBinding(draft, name);
+  }
+  return RenderPasidBinding(name, record);
+}
+
+absl::StatusOr<Decision> CreatePasidBinding(const View& view, absl::Time now, const UidSource& uids,
+                                            const v1::CreatePasidBindingRequest& request) {
+  IntentDraft draft(view, now);
+  ASSIGN_OR_RETURN(const PasidBindingName name,
+                   PasidBindingName::Parse(request.pasid_binding().name()));
+  ASSIGN_OR_RETURN(const MachineContext machine, MachineFor(draft, name.Parent()));
+  ASSIGN_OR_RETURN(auto binding,
+                   DraftCreate(draft, machine, uids, "pasid_binding", request.pasid_binding()));
+  return std::move(draft).Finish(std::make_shared<v1::PasidBinding>(std::move(binding)));
+}
+
+absl::StatusOr<Decision> UpdatePasidBinding(const View& view, absl::Time now,
+                                            const v1::UpdatePasidBindingRequest& request) {
+  IntentDraft draft(view, now);
+  const v1::PasidBinding& wanted = request.pasid_binding();
+  const PasidBindingRecord* stored = view.FindPasidBinding(wanted.name());
+  if (stored == nullptr) return errors::NotFound(wanted.name());
+  RETURN_IF_ERROR(CheckEtag(wanted.name(), wanted.metadata().etag(), stored->row));
+  RETURN_IF_ERROR(CheckImmutable("pasid_binding", wanted.spec(), stored->row.spec()));
+  v1::PasidBinding merged = RenderPasidBinding(wanted.name(), *stored);
+  RETURN_IF_ERROR(MergeMask(request.update_mask(), wanted, &merged));
+  bool changed = false;
+  ASSIGN_OR_RETURN(auto binding, DraftUpdate(draft, "pasid_binding", merged, &changed));
+  return std::move(draft).Finish(std::make_shared<v1::PasidBinding>(std::move(binding)));
+}
+
+absl::StatusOr<Decision> DeletePasidBinding(const View& view, absl::Time now,
+                                            const v1::DeletePasidBindingRequest& request) {
+  IntentDraft draft(view, now);
+  auto reply = std::make_shared<v1::PasidBinding>();
+  const PasidBindingRecord* stored = view.FindPasidBinding(request.name());
+  if (stored == nullptr && !request.allow_missing()) return errors::NotFound(request.name());
+  if (stored != nullptr) {
+    RETURN_IF_ERROR(CheckEtag(request.name(), request.etag(), stored->row));
+    *reply = DraftDelete(draft, request.name());
+  }
+  return std::move(draft).Finish(std::move(reply));
+}
+
+absl::StatusOr<Decision> BatchCreatePasidBindings(
+    const View& view, absl::Time now, const UidSource& uids,
+    const v1::BatchCreatePasidBindingsRequest& request) {
+  IntentDraft draft(view, now);
+  auto reply = std::make_shared<v1::BatchCreatePasidBindingsResponse>();
+  std::set<std::string> names;
+  for (int i = 0; i < request.requests_size(); ++i) {
+    const std::string path = absl::StrCat("requests[", i, "]");
+    const v1::PasidBinding& wanted = request.requests(i).pasid_binding();
+    if (!names.insert(wanted.name()).second) {
+      return errors::FieldInvalid(path + ".pasid_binding.name", "is in the batch twice");
+    }
+    ASSIGN_OR_RETURN(const PasidBindingName name, PasidBindingName::Parse(wanted.name()));
+    auto machine = MachineFor(draft, name.Parent());
+    if (!machine.ok()) return Prefixed(path, machine.status());
+    auto binding = DraftCreate(draft, *machine, uids, path + ".pasid_binding", wanted);
+    if (!binding.ok()) return Prefixed(path, binding.status());
+    *reply->add_pasid_bindings() = *std::move(binding);
+  }
+  return std::move(draft).Finish(std::move(reply));
+}
+
+absl::StatusOr<Decision> BatchDeletePasidBindings(
+    const View& view, absl::Time now, const v1::BatchDeletePasidBindingsRequest& request) {
+  IntentDraft draft(view, now);
+  auto reply = std::make_shared<v1::BatchDeletePasidBindingsResponse>();
+  std::set<std::string> names;
+  for (int i = 0; i < request.requests_size(); ++i) {
+    const std::string path = absl::StrCat("requests[", i, "]");
+    const v1::DeletePasidBindingRequest& one = request.requests(i);
+    if (!names.insert(one.name()).second) {
+      return errors::FieldInvalid(path + ".name", "is in the batch twice");
+    }
+    const PasidBindingRecord* stored = view.FindPasidBinding(one.name());
+    if (stored == nullptr && one.allow_missing()) continue;
+    if (stored == nullptr) return Prefixed(path, errors::NotFound(one.name()));
+    RETURN_IF_ERROR(Prefixed(path, CheckEtag(one.name(), one.etag(), stored->row)));
+    *reply->add_pasid_bindings() = DraftDelete(draft, one.name());
+  }
+  return std::move(draft).Finish(std::move(reply));
+}
+
+}  // namespace nestor::server

@@ -1,0 +1,81 @@
+#include <utility>
+
+#include "absl/strings/strip.h"
+#include "server/core/intent.h"
+#include "server/core/intent_draft.h"
+#include "server/core/keys.h"
+
+namespace nestor::server {
+namespace {
+
+std::string HostIdOf(const VirtualMachineRecord& machine) {
+  absl::string_view host = machine.host();
+  absl::ConsumePrefix(&host, "hosts/");
+  return std::string(host);
+}
+
+// Gives up a claim that `holder` has.
+void Release(IntentDraft& draft, const std::string& key, const ClaimRecord& claim,
+             const std::string& holder) {
+  if (claim.holder != holder) return;
+  draft.RelyOn(key, claim.revision);
+  draft.Delete(key);
+}
+
+}  // namespace
+
+void DraftPurgeBinding(IntentDraft& draft, const std::string& name) {
+  const View& view = draft.view();
+  const PasidBindingRecord* record = view.FindPasidBinding(name);
+  if (record == nullptr) return;
+  const PasidBindingName parsed = *PasidBindingName::Parse(name);
+  draft.RelyOn(keys::PasidBinding(parsed), record->revision);
+  draft.Delete(keys::PasidBinding(parsed));
+  draft.Delete(keys::PasidBindingObserved(parsed));
+  const VirtualMachineRecord* machine = view.FindVirtualMachine(parsed.Parent().ToString());
+  if (machine == nullptr) return;
+  const std::string host = HostIdOf(*machine);
+  const std::string& bdf = record->row.spec().device();
+  const uint32_t pasid = record->row.effective_pasid();
+  Release(draft, keys::PasidClaim(host, bdf, pasid), view.PasidClaim(host, bdf, pasid), name);
+}
+
+void DraftPurgeMachine(IntentDraft& draft, const std::string& name) {
+  const View& view = draft.view();
+  const VirtualMachineRecord* record = view.FindVirtualMachine(name);
+  if (record == nullptr) return;
+  const VirtualMachineName parsed = *VirtualMachineName::Parse(name);
+  draft.RelyOn(keys::VirtualMachine(parsed), record->revision);
+  draft.Delete(keys::VirtualMachine(parsed));
+  draft.Delete(keys::VirtualMachineObserved(parsed));
+  const std::string host = HostIdOf(*record);
+  for (const std::string& bdf : record->row.spec().placement().devices()) {
+    Release(draft, keys::DeviceClaim(host, bdf), view.DeviceClaim(host, bdf), name);
+  }
+}
+
+Decision Purge(const View& view, const std::vector<std::string>& bindings,
+               const std::vector<std::string>& virtual_machines) {
+  IntentDraft draft(view, absl::InfinitePast());
+  std::set<std::string> purged;
+  for (const std::string& uid : bindings) {
+    const std::string name = view.PasidBindingByUid(uid);
+    const PasidBindingRecord* record = view.FindPasidBinding(name);
+    if (record == nullptr || !record->row.metadata().has_delete_time()) continue;
+    DraftPurgeBinding(draft, name);
+    purged.insert(name);
+  }
+  for (const std::string& uid : virtual_machines) {
+    const std::string name = view.VirtualMachineByUid(uid);
+    const VirtualMachineRecord* record = view.FindVirtualMachine(name);
+    if (record == nullptr || !record->row.metadata().has_delete_time()) continue;
+    bool has_others = false;
+    for (const std::string& binding : view.BindingsOf(name)) {
+      has_others = has_others || !purged.contains(binding);
+    }
+    if (!has_others) DraftPurgeMachine(draft, name);
+  }
+  return std::move(draft).Finish(nullptr);
+}
+
+}  // namespace nestor::server
