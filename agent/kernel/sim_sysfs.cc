@@ -112,6 +112,7 @@ void SimSysfs::BuildDevice(int device) {
   AddText(path + "/config", "");  // read from the device, see Read
   AddText(path + "/numa_node", absl::StrCat(description.numa_node, "\n"));
   AddText(path + "/reset", "");
+  AddText(path + "/config", "");
   const std::string& override = system_.drivers.OverrideOf(device);
   AddText(path + "/driver_override", override.empty() ? "(null)\n" : override + "\n");
   AddLink(absl::StrCat(kPciBus, "/devices/", description.bdf), path);
