@@ -14,6 +14,7 @@ class DB;
 class Env;
 class FileSystem;
 class Status;
+class WalFilter;
 }  // namespace rocksdb
 
 namespace nestor::server {
@@ -25,10 +26,11 @@ struct DatabaseOptions {
 };
 
 struct Database {
-  std::unique_ptr<rocksdb::Env> environment;  // used by db
+  std::unique_ptr<rocksdb::Env> environment;   // used by db, like the next
+  std::unique_ptr<rocksdb::WalFilter> replay;  // null: it was new
   std::unique_ptr<rocksdb::DB> db;
   std::string incarnation;
-  std::string identity;  // for EncodeSyncMark
+  std::string identity;  // for EncodeLogMark
   StoreHead head;        // all of it is on stable storage
 
   Database();
@@ -37,12 +39,6 @@ struct Database {
 };
 
 // See RocksDbStore::Open for the promises and errors.
-//
-// RocksDB rewrites files as it opens a database, and in every one of its recovery modes it
-// takes some damage of a log for its torn end. So the database is opened read-only first,
-// replaying its logs up to the first byte that is not right, and what that yields must be
-// complete: every row verifies, the rows add up to what the head says, and no log bears a
-// mark that more than this was synced.
 absl::StatusOr<Database> OpenDatabase(const std::string& path, const DatabaseOptions& options);
 
 // Syncs the log, and marks in it that everything up to `revision` is stored: a later start

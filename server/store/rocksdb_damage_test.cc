@@ -127,7 +127,8 @@ class RocksDbDamage : public ::testing::Test {
   std::shared_ptr<FaultInjectingFileSystem> disk_ =
       std::make_shared<FaultInjectingFileSystem>(backups_.path());
   std::vector<KeyValue> expected_;
-  size_t last_log_size_ = 0;  // before the last Put
+  size_t last_log_size_ = 0;           // before the last Put
+  std::vector<size_t> record_starts_;  // log sizes before each Put
 };
 
 TEST_F(RocksDbDamage, BitFlippedInTheLogBeforeItsLastRecordIsRefusedUntouched) {
@@ -173,6 +174,41 @@ TEST_F(RocksDbDamage, LogEndingInZerosOfALostPageStarts) {
   const auto store = Open(image);
   ASSERT_TRUE(store.ok()) << store.status();
   EXPECT_EQ((*store)->HeadRevision(), 3);
+}
+
+// Where RocksDB finds zeros for a record, it reads on in the next block of its log.
+TEST_F(RocksDbDamage, LogWithALostPageBeforeABlockStartsWithAllBeforeThePage) {
+  constexpr size_t kBlock = 32 << 10;
+  auto store = *Open();
+  const auto log_size = [this] {
+    const Image image = ReadImage(path_);
+    return image.at(NewestLog(image)).size();
+  };
+  const auto put = [&](size_t value_size) {
+    const Transaction relaxed{
+        {},
+        {{absl::StrCat("key ", 100 + store->HeadRevision()), std::string(value_size, 'x')}},
+        {},
+        Durability::kRelaxed};
+    ASSERT_TRUE(CommitAndWait(*store, relaxed).ok());
+  };
+  const size_t before = log_size();
+  put(1000);
+  const size_t hole = log_size();
+  const size_t overhead = hole - before - 1000;  // of a record, the same for all these
+  while (log_size() < kBlock - 3000) put(1000);
+  put(kBlock - log_size() - overhead);
+  ASSERT_EQ(log_size(), kBlock);
+  put(1000);
+
+  Image image = ReadImage(path_);
+  store.reset();
+  std::string& log = image[NewestLog(image)];
+  std::fill(log.begin() + static_cast<ptrdiff_t>(hole), log.begin() + kBlock, '\0');
+  const auto recovered = Open(image);
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  EXPECT_EQ((*recovered)->HeadRevision(), 1);
+  EXPECT_THAT(*(*recovered)->Range("", "", 0), SizeIs(1));
 }
 
 TEST_F(RocksDbDamage, BitFlippedInTheLastRecordOfAClosedStoreIsRefusedUntouched) {

@@ -21,11 +21,11 @@ CommitQueueLimits QueueLimits(const RocksDbStoreOptions& options) {
           options.max_group_bytes};
 }
 
-rocksdb::WriteBatch MakeBatch(const CommitGroup& group, const std::string& sync_mark) {
+rocksdb::WriteBatch MakeBatch(const CommitGroup& group, const std::string& mark) {
   rocksdb::WriteBatch batch;
   // At both ends: RocksDB splits a batch at the block boundaries of its log, and a mark
   // that is split cannot be found.
-  batch.PutLogData(sync_mark);
+  batch.PutLogData(mark);
   for (const CommitGroup::Write& write : group.writes()) {
     if (write.deleted) {
       batch.Delete(write.stored_key);
@@ -34,7 +34,7 @@ rocksdb::WriteBatch MakeBatch(const CommitGroup& group, const std::string& sync_
     }
   }
   batch.Put(std::string(kHeadKey), EncodeHead(group.head()));
-  batch.PutLogData(sync_mark);
+  batch.PutLogData(mark);
   return batch;
 }
 
@@ -100,8 +100,9 @@ void RocksDbStore::CommitTogether(std::vector<QueuedTransaction>& transactions) 
 
 absl::Status RocksDbStore::Write(const CommitGroup& group) {
   if (group.empty()) return absl::OkStatus();
-  rocksdb::WriteBatch batch =
-      MakeBatch(group, EncodeSyncMark(database_.identity, synced_revision_));
+  rocksdb::WriteBatch batch = MakeBatch(
+      group,
+      EncodeLogMark(database_.identity, {synced_revision_, head_.revision, group.head().revision}));
   rocksdb::WriteOptions options;
   options.sync = group.synced();
   const rocksdb::Status status = database_.db->Write(options, &batch);

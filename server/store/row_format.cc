@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace nestor::server {
@@ -79,24 +80,37 @@ std::optional<StoreHead> DecodeHead(const Row& row) {
   return StoreHead{row.revision, ReadNumber(totals.substr(0, 8)), ReadNumber(totals.substr(8))};
 }
 
-std::string EncodeSyncMark(absl::string_view identity, int64_t revision) {
-  std::string mark(identity);
-  AppendNumber(mark, static_cast<uint64_t>(revision), kRevisionSize);
-  AppendNumber(mark, AddToChecksum(0, mark), kChecksumSize);
-  return mark;
+std::string EncodeLogMark(absl::string_view identity, const LogMark& mark) {
+  std::string bytes(identity);
+  for (int64_t revision : {mark.synced_revision, mark.revision_before, mark.revision_after}) {
+    AppendNumber(bytes, static_cast<uint64_t>(revision), kRevisionSize);
+  }
+  AppendNumber(bytes, AddToChecksum(0, bytes), kChecksumSize);
+  return bytes;
 }
 
-std::optional<int64_t> HighestSyncMark(absl::string_view identity, absl::string_view log) {
-  const size_t mark_size = identity.size() + kRevisionSize + kChecksumSize;
+std::optional<LogMark> DecodeLogMark(absl::string_view identity, absl::string_view bytes) {
+  const size_t checked_size = identity.size() + 3 * kRevisionSize;
+  if (bytes.size() != checked_size + kChecksumSize) return std::nullopt;
+  const absl::string_view checked = bytes.substr(0, checked_size);
+  const bool is_mark = absl::StartsWith(checked, identity) &&
+                       ReadNumber(bytes.substr(checked_size)) == AddToChecksum(0, checked);
+  if (!is_mark) return std::nullopt;
+  const auto revision = [&](size_t index) {
+    const size_t at = identity.size() + index * kRevisionSize;
+    return static_cast<int64_t>(ReadNumber(checked.substr(at, kRevisionSize)));
+  };
+  return LogMark{revision(0), revision(1), revision(2)};
+}
+
+std::optional<int64_t> HighestSyncedRevision(absl::string_view identity, absl::string_view log) {
+  const size_t mark_size = EncodeLogMark(identity, {}).size();
   std::optional<int64_t> highest;
   for (size_t at = log.find(identity); at != absl::string_view::npos;
        at = log.find(identity, at + 1)) {
-    const absl::string_view mark = log.substr(at, mark_size);
-    if (mark.size() < mark_size) break;
-    const absl::string_view checked = mark.substr(0, mark_size - kChecksumSize);
-    if (ReadNumber(mark.substr(checked.size())) != AddToChecksum(0, checked)) continue;
-    const auto revision = static_cast<int64_t>(ReadNumber(checked.substr(identity.size())));
-    highest = std::max(highest.value_or(revision), revision);
+    const std::optional<LogMark> mark = DecodeLogMark(identity, log.substr(at, mark_size));
+    // An empty optional is less than any other.
+    if (mark) highest = std::max(highest, std::optional(mark->synced_revision));
   }
   return highest;
 }

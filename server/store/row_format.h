@@ -54,13 +54,21 @@ struct StoreHead {
 std::string EncodeHead(const StoreHead& head);
 std::optional<StoreHead> DecodeHead(const Row& row);
 
-// A mark for the write-ahead log: "when this was written, everything up to `revision` was
-// on stable storage". It can be found in the bytes of a log that no longer parses, so a
-// start can tell a log that a power cut tore (nothing marked is lost) from a damaged one.
-// `identity` is the database's id, which no client learns and so cannot store as a value.
-std::string EncodeSyncMark(absl::string_view identity, int64_t revision);
+// What each batch tells the write-ahead log of itself, beside its rows.
+struct LogMark {
+  int64_t synced_revision = 0;  // when it was written, all up to here was on stable storage
+  int64_t revision_before = 0;  // the head that the batch was written upon
+  int64_t revision_after = 0;   // and the head that it makes
+  bool operator==(const LogMark&) const = default;
+};
 
-// The highest revision that any mark in `log` names; nothing where there is no mark.
-std::optional<int64_t> HighestSyncMark(absl::string_view identity, absl::string_view log);
+// A mark carries a checksum, so that it can be found in the bytes of a log that no longer
+// parses. `identity` is the database's id, which no client learns and so cannot store as a
+// value.
+std::string EncodeLogMark(absl::string_view identity, const LogMark& mark);
+std::optional<LogMark> DecodeLogMark(absl::string_view identity, absl::string_view bytes);
+
+// The highest synced_revision of any mark in `log`; nothing where there is no mark.
+std::optional<int64_t> HighestSyncedRevision(absl::string_view identity, absl::string_view log);
 
 }  // namespace nestor::server

@@ -53,25 +53,35 @@ TEST(RowFormat, HeadComesBack) {
   EXPECT_THAT(DecodeHead({42, 0, "short"}), Eq(std::nullopt));
 }
 
-TEST(SyncMark, HighestIsFoundAmongOtherBytes) {
-  const std::string log =
-      absl::StrCat("x", EncodeSyncMark(kIdentity, 3), kIdentity, EncodeSyncMark(kIdentity, 700),
-                   "junk", EncodeSyncMark(kIdentity, 5), kIdentity);
-  EXPECT_THAT(HighestSyncMark(kIdentity, log), Optional(700));
+std::string Mark(int64_t synced) { return EncodeLogMark(kIdentity, {synced, 800, 900}); }
+
+TEST(LogMark, MarkComesBack) {
+  const LogMark mark{3, 5, 8};
+  EXPECT_THAT(DecodeLogMark(kIdentity, EncodeLogMark(kIdentity, mark)), Optional(mark));
 }
 
-TEST(SyncMark, RevisionZeroIsAMarkAndNoneIsNone) {
-  EXPECT_THAT(HighestSyncMark(kIdentity, EncodeSyncMark(kIdentity, 0)), Optional(0));
-  EXPECT_THAT(HighestSyncMark(kIdentity, "no mark"), Eq(std::nullopt));
+TEST(LogMark, DamagedShortAndForeignOnesAreNone) {
+  const std::string mark = Mark(700);
+  for (size_t at = 0; at < mark.size(); ++at) {
+    std::string damaged = mark;
+    damaged[at] ^= 1;
+    EXPECT_THAT(DecodeLogMark(kIdentity, damaged), Eq(std::nullopt));
+    EXPECT_THAT(DecodeLogMark(kIdentity, mark.substr(0, at)), Eq(std::nullopt));
+  }
+  EXPECT_THAT(DecodeLogMark("dd2a9ba5-4a55-4bd2-93a5-a48c60f4a4a7", mark), Eq(std::nullopt));
 }
 
-TEST(SyncMark, DamagedAndForeignOnesDoNotCount) {
-  std::string damaged = EncodeSyncMark(kIdentity, 700);
+TEST(LogMark, HighestSyncedRevisionIsFoundAmongOtherBytes) {
+  std::string damaged = Mark(1000);
   damaged[kIdentity.size()] ^= 1;
-  const std::string foreign = EncodeSyncMark("another store's id", 900);
-  EXPECT_THAT(HighestSyncMark(kIdentity, damaged + foreign), Eq(std::nullopt));
-  const std::string cut = EncodeSyncMark(kIdentity, 700);
-  EXPECT_THAT(HighestSyncMark(kIdentity, cut.substr(0, cut.size() - 1)), Eq(std::nullopt));
+  const std::string log =
+      absl::StrCat("x", Mark(3), kIdentity, Mark(700), "junk", damaged, Mark(5), kIdentity);
+  EXPECT_THAT(HighestSyncedRevision(kIdentity, log), Optional(700));
+}
+
+TEST(LogMark, RevisionZeroIsAMarkAndNoMarkIsNone) {
+  EXPECT_THAT(HighestSyncedRevision(kIdentity, Mark(0)), Optional(0));
+  EXPECT_THAT(HighestSyncedRevision(kIdentity, "no mark"), Eq(std::nullopt));
 }
 
 }  // namespace

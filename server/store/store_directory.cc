@@ -129,7 +129,7 @@ bool StoreDirectory::HasTables() const {
   return !names.ok() || std::any_of(names->begin(), names->end(), IsTable);
 }
 
-absl::StatusOr<std::optional<int64_t>> StoreDirectory::HighestSyncMarkOfLogs(
+absl::StatusOr<std::optional<int64_t>> StoreDirectory::HighestSyncedRevisionOfLogs(
     absl::string_view identity) const {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, FileNames());
   std::optional<int64_t> highest;
@@ -140,7 +140,7 @@ absl::StatusOr<std::optional<int64_t>> StoreDirectory::HighestSyncMarkOfLogs(
         rocksdb::ReadFileToString(file_system_.get(), absl::StrCat(path_, "/", name), &log);
     if (!status.ok()) return Explain(status);
     // An empty optional is less than any other.
-    highest = std::max(highest, HighestSyncMark(identity, log));
+    highest = std::max(highest, HighestSyncedRevision(identity, log));
   }
   return highest;
 }

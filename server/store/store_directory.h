@@ -48,8 +48,9 @@ class StoreDirectory {
 
   bool HasTables() const;
 
-  // The highest mark (row_format.h) in any of the write-ahead logs; nothing: no mark.
-  absl::StatusOr<std::optional<int64_t>> HighestSyncMarkOfLogs(absl::string_view identity) const;
+  // The highest synced_revision that any write-ahead log is marked with; nothing: no mark.
+  absl::StatusOr<std::optional<int64_t>> HighestSyncedRevisionOfLogs(
+      absl::string_view identity) const;
 
   // A failure of RocksDB to open the directory, for the operator: PERMISSION_DENIED where
   // there is a file that this process may not use, else as FromRocksDb.
