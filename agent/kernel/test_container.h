@@ -96,6 +96,8 @@ class TestContainer {
   void CloseDevice() { Close(&device_); }
   void CloseGroup() { Close(&group_); }
   void CloseContainer() { Close(&container_); }
+  // Leaves open what is open: the process ends before this does.
+  void Forget() { container_ = group_ = device_ = -1; }
 
   int Map(uint64_t iova, uint64_t size, uint64_t vaddr,
           uint32_t flags = uapi::VFIO_DMA_MAP_FLAG_READ | uapi::VFIO_DMA_MAP_FLAG_WRITE) {
