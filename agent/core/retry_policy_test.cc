@@ -30,6 +30,8 @@ struct Row {
   FailureClass expected;
 };
 
+void PrintTo(const Row& row, std::ostream* out) { *out << row.name; }
+
 class ClassifyTest : public ::testing::TestWithParam<Row> {};
 
 TEST_P(ClassifyTest, GivesKindAndReason) {

@@ -46,26 +46,26 @@ const char* EndMessage(const std::string& reason) {
 }  // namespace
 
 void BindingTable::Take(const v1::DesiredBinding& desired, absl::Time now) {
-  const auto it = records_.find(desired.uid());
-  if (it == records_.end()) {
-    if (desired.absent()) {
-      answers_.push_back(BareResult(desired, v1::Result::OUTCOME_ABSENT, now));
-    } else {
-      records_.emplace(desired.uid(), NewRecord(desired));
-    }
+  const auto known = records_.find(desired.uid());
+  if (known == records_.end() && desired.absent()) {
+    answers_.push_back(BareResult(desired, v1::Result::OUTCOME_ABSENT, now));
     return;
   }
-  BindingRecord& record = it->second;
+  if (known == records_.end()) {
+    records_.emplace(desired.uid(), NewRecord(desired));
+    return;
+  }
+  const BindingRecord& record = known->second;
   if (desired.generation() < record.generation) {
     answers_.push_back(BareResult(desired, v1::Result::OUTCOME_SUPERSEDED, now));
-    return;
+  } else if (desired.generation() > record.generation || desired.absent() > record.absent) {
+    Renew(known->second, desired, now);
+  } else if (record.answer.outcome() != v1::Result::OUTCOME_UNSPECIFIED) {
+    answers_.push_back(record.answer);
   }
-  if (desired.generation() == record.generation && desired.absent() <= record.absent) {
-    if (record.answer.outcome() != v1::Result::OUTCOME_UNSPECIFIED) {
-      answers_.push_back(record.answer);
-    }
-    return;
-  }
+}
+
+void BindingTable::Renew(BindingRecord& record, const v1::DesiredBinding& desired, absl::Time now) {
   if (desired.generation() > record.generation && WasNeverTried(record)) {
     answers_.push_back(MakeResult(record, record.generation, v1::Result::OUTCOME_SUPERSEDED, now));
   }
@@ -188,7 +188,7 @@ bool BindingTable::Unbound(const BindingKey& key, absl::Time now) {
     *result.mutable_failure() = PermanentFailure(record.end_reason, EndMessage(record.end_reason));
     Answer(record, std::move(result));
   }
-  return true;
+  return record.phase != BindingPhase::kFinal;
 }
 
 void BindingTable::BindFailed(const BindingKey& key, const v1::Failure& failure, bool lost,

@@ -60,6 +60,7 @@ class BindingTable {
   std::vector<v1::Result> Known(absl::Time now) const;
 
  private:
+  void Renew(BindingRecord& record, const v1::DesiredBinding& desired, absl::Time now);
   void Answer(BindingRecord& record, v1::Result result);
   void Fail(BindingRecord& record, const v1::Failure& failure, absl::Time now);
   void JudgeOne(BindingRecord& record, const MachineSituation& machine, absl::Time now);

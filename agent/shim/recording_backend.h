@@ -1,6 +1,7 @@
-// An IommuBackend for tests of threads: keeps the state, and lets a test stop or fail a call.
+// Test only: an IommuBackend that keeps the state and lets a test stop or fail a call.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>

@@ -39,7 +39,8 @@ struct GuestMemory {
   bool writable = true;
 };
 
-// Thread-safe. Calls queue work and return; work of one shim runs in order.
+// Thread-safe. Work of one shim runs in order. Apply queues it and returns; the monitor's
+// calls wait for their own part of it. UNAVAILABLE from every call: the shim has ended.
 class Shim {
  public:
   virtual ~Shim() = default;
@@ -53,20 +54,30 @@ class Shim {
   virtual ShimInventory Inventory() = 0;
 
   // The monitor side (agent/vmm). `device` is one of the machine's.
-  // The first connection of any of its devices mints a vm_instance; the last one to go ends
-  // it: every PASID is unbound and stage 2 emptied.
-  virtual absl::StatusOr<std::string> VmmConnected(const Bdf& device) = 0;  // vm_instance
+  // Waits until the device is attached, trying anew where that failed, and returns the
+  // vm_instance. The first connection of any of its devices mints it; the last one to go ends
+  // it: every PASID is unbound and stage 2 emptied. An attach that fails is the answer.
+  // FAILED_PRECONDITION DEVICE_NOT_ATTACHED: not one of the machine's devices.
+  // ALREADY_EXISTS: a monitor is connected to it.
+  virtual absl::StatusOr<std::string> VmmConnected(const Bdf& device) = 0;
+  // Queues the release of what the device's monitor caused, and returns.
   virtual void VmmDisconnected(const Bdf& device) = 0;
   // Blocks until stage 2 of that device has it or cannot. UNMAP of memory under bindings is
-  // allowed (firmware remaps all of RAM).
+  // allowed (firmware remaps all of RAM). Memory that could not be mapped counts as missing
+  // (MEMORY_INCOMPLETE) until it is unmapped or its monitor goes.
+  // INVALID_ARGUMENT: empty or not 4 KiB aligned. ALREADY_EXISTS: overlaps.
+  // FAILED_PRECONDITION: no monitor is connected. ABORTED: it disconnected meanwhile.
   virtual absl::Status MapMemory(const Bdf& device, const GuestMemory& memory) = 0;
+  // Takes out exactly the region that was given. NOT_FOUND: there is none.
   virtual absl::Status UnmapMemory(const Bdf& device, uint64_t guest_address, uint64_t size) = 0;
+  // As AddressSpace. Wait for the step that runs, no longer.
   virtual absl::StatusOr<uint64_t> RegionSize(const Bdf& device, uint32_t region) = 0;
   virtual absl::StatusOr<std::string> ReadRegion(const Bdf& device, uint32_t region,
                                                  uint64_t offset, size_t size) = 0;
   virtual absl::Status WriteRegion(const Bdf& device, uint32_t region, uint64_t offset,
                                    const std::string& data) = 0;
-  // Unbinds every PASID of the machine, resets, and mints a new vm_instance.
+  // Unbinds every PASID of the machine, resets, and mints a new vm_instance; blocks until
+  // done. An unbind or reset that fails is the answer, and the old instance is over even so.
   virtual absl::Status ResetDevice(const Bdf& device) = 0;
 };
 

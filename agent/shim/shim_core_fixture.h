@@ -1,4 +1,4 @@
-// A machine for tests of ShimCore: does its steps by hand and keeps what it says.
+// Test only: a machine for ShimCore, which does its steps by hand and keeps what it says.
 #pragma once
 
 #include <gmock/gmock.h>

@@ -3,7 +3,6 @@
 #include <utility>
 #include <variant>
 
-#include "absl/strings/str_cat.h"
 #include "agent/shim/failure.h"
 #include "agent/shim/shim_core.h"
 
