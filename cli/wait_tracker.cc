@@ -1,27 +1,35 @@
 #include "cli/wait_tracker.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "cli/resource_table.h"
+#include "cli/watch_event.h"
 
 namespace nestor::cli {
 namespace {
 
-const std::string& NameOf(const v1::WatchResponse& event) {
-  switch (event.resource_case()) {
-    case v1::WatchResponse::kHost:
-      return event.host().name();
-    case v1::WatchResponse::kVirtualMachine:
-      return event.virtual_machine().name();
-    default:
-      return event.pasid_binding().name();
-  }
+// `name` without its last collection and id: a binding's machine, a machine's project.
+std::string ParentOf(const std::string& name) {
+  const size_t id = name.rfind('/');
+  if (id == std::string::npos || id == 0) return "";
+  const size_t collection = name.rfind('/', id - 1);
+  return collection == std::string::npos ? "" : name.substr(0, collection);
+}
+
+bool Covers(const std::string& parent, const std::string& name) {
+  return parent.empty() || name == parent || absl::StartsWith(name, absl::StrCat(parent, "/"));
 }
 
 }  // namespace
 
 void WaitTracker::Add(absl::string_view name, int64_t generation) {
-  targets_[std::string(name)].generation = generation;
+  auto [target, added] = targets_.try_emplace(std::string(name));
+  if (!added) return;
+  target->second.generation = generation;
+  ++progress_.total;
 }
 
 void WaitTracker::BeginSnapshot() {
@@ -31,9 +39,10 @@ void WaitTracker::BeginSnapshot() {
 void WaitTracker::Take(const v1::WatchResponse& event) {
   switch (event.type()) {
     case v1::WatchResponse::TYPE_PUT:
-      return TakePut(NameOf(event), event.has_pasid_binding() ? &event.pasid_binding() : nullptr);
+      return TakePut(EventName(event),
+                     event.has_pasid_binding() ? &event.pasid_binding() : nullptr);
     case v1::WatchResponse::TYPE_DELETED: {
-      auto target = targets_.find(NameOf(event));
+      auto target = targets_.find(EventName(event));
       if (target != targets_.end()) TakeGone(&target->second);
       return;
     }
@@ -52,16 +61,21 @@ void WaitTracker::TakePut(absl::string_view name, const v1::PasidBinding* bindin
   if (found == targets_.end()) return;
   Target& target = found->second;
   target.in_snapshot = true;
-  target.standing = Standing::kWaiting;
-  target.state = "present";
-  if (binding == nullptr) return;
-  target.state = BindingStateText(*binding);
-  if (goal_ == Goal::kProgrammed) target.standing = Judge(target, *binding);
+  if (binding == nullptr) return SetStanding(&target, Standing::kWaiting, "present");
+  SetStanding(&target, goal_ == Goal::kProgrammed ? Judge(target, *binding) : Standing::kWaiting,
+              BindingStateText(*binding));
 }
 
 void WaitTracker::TakeGone(Target* target) {
-  target->standing = goal_ == Goal::kAbsent ? Standing::kReached : Standing::kFailed;
-  target->state = "does not exist";
+  SetStanding(target, goal_ == Goal::kAbsent ? Standing::kReached : Standing::kMissing,
+              "does not exist");
+}
+
+void WaitTracker::SetStanding(Target* target, Standing standing, std::string state) {
+  progress_.reached += (standing == Standing::kReached) - (target->standing == Standing::kReached);
+  progress_.failed += HasFailed(standing) - HasFailed(target->standing);
+  target->standing = standing;
+  target->state = std::move(state);
 }
 
 WaitTracker::Standing WaitTracker::Judge(const Target& target,
@@ -76,24 +90,26 @@ WaitTracker::Standing WaitTracker::Judge(const Target& target,
   return permanent ? Standing::kFailed : Standing::kWaiting;
 }
 
-WaitProgress WaitTracker::Progress() const {
-  WaitProgress progress;
-  progress.total = static_cast<int>(targets_.size());
-  for (const auto& [name, target] : targets_) {
-    if (target.standing == Standing::kReached) ++progress.reached;
-    if (target.standing == Standing::kFailed) ++progress.failed;
-  }
-  return progress;
-}
-
 std::vector<WaitTracker::Unmet> WaitTracker::NotReached() const {
   std::vector<Unmet> unmet;
   for (const auto& [name, target] : targets_) {
     if (target.standing == Standing::kReached) continue;
-    unmet.push_back({name, target.state, target.standing == Standing::kFailed});
+    unmet.push_back(
+        {name, target.state, HasFailed(target.standing), target.standing == Standing::kMissing});
   }
   std::stable_partition(unmet.begin(), unmet.end(), [](const Unmet& one) { return one.failed; });
   return unmet;
+}
+
+std::string WaitTracker::WatchParent() const {
+  if (targets_.empty()) return "";
+  // A Watch has no room for a single binding.
+  std::string parent = targets_.begin()->first;
+  if (absl::StrContains(parent, "/pasidBindings/")) parent = ParentOf(parent);
+  for (const auto& [name, target] : targets_) {
+    while (!Covers(parent, name)) parent = ParentOf(parent);
+  }
+  return parent;
 }
 
 }  // namespace nestor::cli

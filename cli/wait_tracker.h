@@ -31,8 +31,8 @@ class WaitTracker {
  public:
   explicit WaitTracker(Goal goal) : goal_(goal) {}
 
-  // Waits for the resource too. For kProgrammed it is a binding, and generations below
-  // `generation` do not count; 0: its present one counts.
+  // Waits for the resource `name` too, unless it was added before. For kProgrammed it is a binding,
+  // and generations below `generation` do not count; 0: its present one counts.
   void Add(absl::string_view name, int64_t generation = 0);
 
   // A new Watch begins with a snapshot: what it does not show is gone.
@@ -40,20 +40,26 @@ class WaitTracker {
   // Takes in one message of the Watch.
   void Take(const v1::WatchResponse& event);
 
-  WaitProgress Progress() const;
+  Goal goal() const { return goal_; }
+  const WaitProgress& progress() const { return progress_; }
 
   // A resource that has not reached the goal.
   struct Unmet {
     std::string name;
     // Where it stands, as in tables; "not seen" before the snapshot showed it.
     std::string state;
-    bool failed;
+    bool failed = false;
+    // It was wanted programmed and does not exist; counts as failed too.
+    bool missing = false;
   };
   // In order of name, failed ones first.
   std::vector<Unmet> NotReached() const;
 
+  // The narrowest `parent` of a WatchRequest that shows all that is waited for.
+  std::string WatchParent() const;
+
  private:
-  enum class Standing { kWaiting, kReached, kFailed };
+  enum class Standing { kWaiting, kReached, kFailed, kMissing };
   struct Target {
     int64_t generation = 0;
     Standing standing = Standing::kWaiting;
@@ -61,12 +67,17 @@ class WaitTracker {
     bool in_snapshot = false;
   };
 
+  static bool HasFailed(Standing standing) {
+    return standing == Standing::kFailed || standing == Standing::kMissing;
+  }
   void TakePut(absl::string_view name, const v1::PasidBinding* binding);
   void TakeGone(Target* target);
+  void SetStanding(Target* target, Standing standing, std::string state);
   Standing Judge(const Target& target, const v1::PasidBinding& binding) const;
 
   const Goal goal_;
   std::map<std::string, Target> targets_;
+  WaitProgress progress_;
 };
 
 }  // namespace nestor::cli

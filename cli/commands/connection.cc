@@ -1,0 +1,22 @@
+#include "cli/commands/connection.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <utility>
+
+#include "api/support/grpc_address.h"
+
+namespace nestor::cli {
+
+Connection::Connection(std::string server, absl::Duration call_timeout)
+    : server_(std::move(server)),
+      call_timeout_(call_timeout),
+      channel_(grpc::CreateCustomChannel(server_, grpc::InsecureChannelCredentials(),
+                                         ClientChannelArguments())),
+      hosts_(channel_),
+      virtual_machines_(channel_),
+      bindings_(channel_),
+      watch_(channel_) {}
+
+}  // namespace nestor::cli

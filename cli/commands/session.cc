@@ -1,0 +1,79 @@
+#include "cli/commands/session.h"
+
+#include "api/support/grpc_address.h"
+#include "api/support/resource_name.h"
+#include "cli/text.h"
+
+namespace nestor::cli {
+namespace {
+
+constexpr absl::Duration kDefaultCallTimeout = absl::Seconds(10);
+
+// CLI11 takes an empty text for "valid".
+std::string CheckTimeout(const std::string& text) {
+  absl::Duration timeout;
+  if (absl::ParseDuration(text, &timeout) && timeout > absl::ZeroDuration()) return "";
+  return "\"" + Printable(text) + "\" is no time like 500ms, 30s or 5m";
+}
+
+std::string CheckOutput(const std::string& text) {
+  auto format = ParseOutputFormat(text);
+  return format.ok() ? "" : std::string(format.status().message());
+}
+
+std::string CheckProject(const std::string& text) {
+  auto project = ParseProjectParent("projects/" + text);
+  if (project.ok() && !project->empty()) return "";
+  return "\"" + Printable(text) +
+         "\" is no project id: 1-63 characters [a-z0-9-], beginning with a letter and ending "
+         "with a letter or digit";
+}
+
+}  // namespace
+
+void Session::AddGlobalOptions(CLI::App* app) {
+  options_.server = "unix:/run/nestor/server.sock";
+  app->add_option("--server", options_.server,
+                  "Where nestor-server listens: unix:PATH or HOST:PORT")
+      ->envname("NESTOR_SERVER")
+      ->capture_default_str();
+  app->add_flag("--insecure", options_.insecure,
+                "Speak plaintext; needed since TLS is not there yet, and possible on unix "
+                "sockets and loopback addresses only")
+      ->envname("NESTOR_INSECURE");
+  app->add_option("--timeout", options_.timeout,
+                  "How long each call may take (10s), or how long to wait where the command "
+                  "waits (60s)")
+      ->check(CheckTimeout);
+  app->add_option("-o,--output", options_.output, "table, wide, json or yaml")
+      ->check(CheckOutput)
+      ->capture_default_str();
+  app->add_option("--project", options_.project, "The project of short names")
+      ->envname("NESTOR_PROJECT")
+      ->check(CheckProject)
+      ->capture_default_str();
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Session::Connect() const {
+  absl::Status plaintext = CheckPlaintext(options_.server, options_.insecure);
+  if (!plaintext.ok()) return plaintext;
+  return std::make_unique<Connection>(options_.server, Timeout(kDefaultCallTimeout));
+}
+
+absl::Duration Session::Timeout(absl::Duration otherwise) const {
+  absl::Duration timeout;
+  return absl::ParseDuration(options_.timeout, &timeout) ? timeout : otherwise;
+}
+
+ExitCode Session::UsageError(const absl::Status& status) const {
+  err() << "error: " << status.message() << '\n';
+  return ExitCode::kUsage;
+}
+
+ExitCode Session::CallError(absl::string_view action, const absl::Status& status,
+                            const FieldLocator& locate) const {
+  err() << ErrorText(action, status, options_.server, locate);
+  return ExitCodeOf(status);
+}
+
+}  // namespace nestor::cli

@@ -1,0 +1,79 @@
+// What every command of one run of nestorctl shares.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+#include <istream>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "cli/commands/connection.h"
+#include "cli/error_text.h"
+#include "cli/exit_code.h"
+#include "cli/resource_printer.h"
+
+namespace nestor::cli {
+
+// Where a run reads and writes.
+struct Console {
+  std::istream& in;
+  std::ostream& out;
+  std::ostream& err;
+  // `err` is a terminal, so progress may be redrawn.
+  bool err_is_terminal;
+};
+
+// The options that every command has.
+struct GlobalOptions {
+  std::string server;
+  bool insecure = false;
+  std::string timeout;
+  std::string output = "table";
+  std::string project = "default";
+};
+
+class Session {
+ public:
+  explicit Session(Console console) : console_(console) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Adds the global options to the program's parser, which fills them.
+  void AddGlobalOptions(CLI::App* app);
+
+  // The connection that the options name. INVALID_ARGUMENT where they cannot be used.
+  absl::StatusOr<std::unique_ptr<Connection>> Connect() const;
+
+  // --timeout, or `otherwise`.
+  absl::Duration Timeout(absl::Duration otherwise) const;
+  // -o.
+  OutputFormat output() const { return *ParseOutputFormat(options_.output); }
+  const std::string& project() const { return options_.project; }
+  const std::string& server() const { return options_.server; }
+
+  std::istream& in() const { return console_.in; }
+  std::ostream& out() const { return console_.out; }
+  std::ostream& err() const { return console_.err; }
+  bool err_is_terminal() const { return console_.err_is_terminal; }
+
+  // Reports what the command line or a manifest has wrong.
+  ExitCode UsageError(const absl::Status& status) const;
+  // Reports a failed call; `action` as for ErrorText.
+  ExitCode CallError(absl::string_view action, const absl::Status& status,
+                     const FieldLocator& locate = nullptr) const;
+
+ private:
+  const Console console_;
+  GlobalOptions options_;
+};
+
+// What the command line chose to do. A command's parser sets it; it is run afterwards.
+using ChosenCommand = std::function<ExitCode()>;
+
+}  // namespace nestor::cli
