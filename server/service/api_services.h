@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "api/support/clock.h"
+#include "server/core/decision.h"
 #include "server/reconcile/cluster_state.h"
 
 namespace grpc {
@@ -15,10 +15,11 @@ namespace nestor::server {
 
 // HostService, VirtualMachineService, PasidBindingService and WatchService. They share the
 // parked calls (WaitPasidBinding, Watch), which End finishes with UNAVAILABLE when the server
-// drains. `state` must outlive this. Thread-safe.
+// drains. Thread-safe.
 class ApiServices {
  public:
-  ApiServices(ClusterState& state, const Clock& clock);
+  // `state` must outlive this; `uids` is called on gRPC threads.
+  ApiServices(ClusterState& state, UidSource uids);
   ~ApiServices();
 
   // To be registered with a grpc::ServerBuilder; owned here.

@@ -1,0 +1,65 @@
+// The one way a unary call goes: validate, read or mutate, reply; each absl::Status becomes
+// a gRPC status here.
+#pragma once
+
+#include <grpcpp/support/server_callback.h>
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "api/support/grpc_status.h"
+#include "server/core/decision.h"
+#include "server/core/validation.h"
+#include "server/reconcile/cluster_state.h"
+
+namespace nestor::server {
+
+inline grpc::ServerUnaryReactor* FinishCall(grpc::CallbackServerContext* context,
+                                            const absl::Status& status) {
+  auto* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+// `read` is absl::StatusOr<Response>(const View&).
+template <typename Request, typename Response, typename Read>
+grpc::ServerUnaryReactor* ReadCall(grpc::CallbackServerContext* context, ClusterState& state,
+                                   const Request& request, Response* response, Read read) {
+  absl::Status status = Validate(request);
+  if (status.ok()) {
+    state.Read([&](const View& view) {
+      auto result = read(view);
+      status = result.status();
+      if (result.ok()) *response = *std::move(result);
+    });
+  }
+  return FinishCall(context, status);
+}
+
+// A mutation. Cancellation and deadline count until the commit begins, never after.
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, ClusterState& state,
+                                     absl::string_view scope, const Request& request,
+                                     Response* response, ClusterState::Decide decide) {
+  if (absl::Status status = Validate(request); !status.ok()) return FinishCall(context, status);
+  if (context->IsCancelled()) return FinishCall(context, absl::CancelledError("cancelled"));
+  ClusterState::MutateOptions options;
+  options.validate_only = request.validate_only();
+  if (!request.request_id().empty()) {
+    Request without_id = request;
+    without_id.clear_request_id();
+    options.request_id = request.request_id();
+    options.scope = absl::StrCat(scope, "/", Request::descriptor()->name());
+    options.request_hash = Fingerprint(without_id);
+  }
+  auto* reactor = context->DefaultReactor();
+  state.Mutate(std::move(decide), std::move(options),
+               [reactor, response](absl::StatusOr<Applied> applied) {
+                 if (applied.ok()) response->CopyFrom(*applied->reply);
+                 reactor->Finish(ToGrpcStatus(applied.status()));
+               });
+  return reactor;
+}
+
+}  // namespace nestor::server
