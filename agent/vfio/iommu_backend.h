@@ -27,7 +27,8 @@ class AddressSpace {
   // viable, or the device cannot nest. UNAVAILABLE: busy with another owner. NOT_FOUND: no
   // such device. PERMISSION_DENIED: the agent may not open it.
   virtual absl::Status Attach(const Bdf& device) = 0;
-  // Gives the device back. Its mappings go with it, and with the last device the PASIDs.
+  // Gives the device back. Its mappings go with it, and with the last device the PASIDs; where
+  // one of these cannot be freed the device stays, and those freed before are gone.
   // FAILED_PRECONDITION: bindings are left. NOT_FOUND: not attached.
   virtual absl::Status Detach(const Bdf& device) = 0;
 

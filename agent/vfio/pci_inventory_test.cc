@@ -86,6 +86,7 @@ class FixedBackend final : public IommuBackend {
 
 std::vector<Bdf> Addresses(const std::vector<PciFunction>& functions) {
   std::vector<Bdf> addresses;
+  addresses.reserve(functions.size());
   for (const PciFunction& function : functions) addresses.push_back(function.bdf);
   return addresses;
 }

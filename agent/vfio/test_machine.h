@@ -87,4 +87,8 @@ class Type1TestMachine final : public TestMachine {
   Type1TestProcess process_;
 };
 
+inline std::unique_ptr<TestMachine> MakeType1TestMachine() {
+  return std::make_unique<Type1TestMachine>();
+}
+
 }  // namespace nestor::agent

@@ -26,6 +26,11 @@ class TestSyscalls final : public kernel::Syscalls {
     uint64_t raw_argument = 0;           // of an ioctl
     std::vector<uint8_t> argument = {};  // the struct of a PASID_REQUEST or NESTING_OP
   };
+  // The struct that an ioctl was given, to answer into it.
+  template <typename Struct>
+  static Struct& ArgumentOf(const Call& call) {
+    return *reinterpret_cast<Struct*>(call.raw_argument);  // NOLINT: an address of the kernel's
+  }
   // What becomes of a call.
   struct Outcome {
     std::optional<int> answer;  // in place of the kernel's: -errno, or a result
@@ -95,7 +100,7 @@ class TestSyscalls final : public kernel::Syscalls {
         request != kernel::uapi::VFIO_IOMMU_NESTING_OP) {
       return {};
     }
-    const auto* bytes = reinterpret_cast<const uint8_t*>(argument);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(argument);  // NOLINT: as above
     uint32_t size = 0;
     std::memcpy(&size, bytes, sizeof(size));
     return {bytes, bytes + size};

@@ -155,7 +155,7 @@ absl::StatusOr<Type1Container*> Type1AddressSpace::PrepareBind(const BindingKey&
 
 absl::Status Type1AddressSpace::BindUnbound(Type1Container& container, const BindingKey& key,
                                             const PageTable& table) {
-  const absl::Status status = container.Bind(key.pasid, table);
+  absl::Status status = container.Bind(key.pasid, table);
   if (status.ok()) {
     state_.bindings[key] = table;
     return status;
@@ -181,7 +181,7 @@ absl::Status Type1AddressSpace::Replace(const BindingKey& key, const PageTable& 
   if (bound == state_.bindings.end()) return NotBound(key);
   const PageTable old = bound->second;
   RETURN_IF_ERROR(Unbind(key));
-  const absl::Status status = BindUnbound(*container, key, table);
+  absl::Status status = BindUnbound(*container, key, table);
   if (status.ok()) return status;
   const absl::Status restored = BindUnbound(*container, key, old);
   if (restored.ok()) return status;

@@ -308,7 +308,7 @@ TEST_F(Type1BackendTest, UnmapThatFoundLessIsReportedAndTheRegionIsGone) {
   PrepareToBind();
   syscalls().Start([](const Call& call) {
     if (call.request != uapi::VFIO_IOMMU_UNMAP_DMA) return TestSyscalls::Pass();
-    reinterpret_cast<uapi::vfio_iommu_type1_dma_unmap*>(call.raw_argument)->size = 0;
+    TestSyscalls::ArgumentOf<uapi::vfio_iommu_type1_dma_unmap>(call).size = 0;
     return TestSyscalls::Outcome{.answer = 0, .is_made = false};
   });
   EXPECT_TRUE(absl::IsInternal(space_->Unmap(device_, machine_.memory())));

@@ -149,9 +149,8 @@ absl::Status CheckGroup(const VfioFile& group, const PciFunction& function) {
   if ((status.flags & uapi::VFIO_GROUP_FLAGS_VIABLE) == 0) {
     return Refuse("GROUP_NOT_VIABLE",
                   absl::StrCat("IOMMU group ", function.iommu_group, " of ", function.bdf,
-                               " also holds functions of host drivers: unbind these from their "
-                               "drivers: ",
-                               siblings));
+                               " also holds functions of host drivers: unbind those of ", siblings,
+                               " that are not for VFIO from their drivers"));
   }
   if ((status.flags & uapi::VFIO_GROUP_FLAGS_CONTAINER_SET) != 0) return GroupBusy(function);
   if (!siblings.empty()) {
@@ -241,7 +240,7 @@ absl::StatusOr<NestingCapability> ReadCapability(const VfioFile& container) {
                      NestingUnsupportedByHardware("the IOMMU driver reports no stage-1 format"));
   }
   if (GetKernelError(info.status()).has_value()) return info.status();
-  const absl::StatusOr<NestingCapability> capability =
+  absl::StatusOr<NestingCapability> capability =
       info.ok() ? ParseNestingCapability(*info) : info.status();
   if (!capability.ok()) return NestingUnsupportedByKernel(capability.status().message());
   return capability;

@@ -56,10 +56,8 @@ class VfioFile {
   // What the kernel returns (>= 0), or its error.
   absl::StatusOr<int> Ioctl(const VfioCall& call) const;
 
-  bool is_open() const { return fd_.valid(); }
   int fd() const { return fd_.get(); }
   const std::string& object() const { return object_; }
-  void Close() { fd_.Reset(); }
 
  private:
   kernel::Syscalls* syscalls_ = nullptr;
