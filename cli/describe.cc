@@ -37,6 +37,11 @@ void AddMetadata(const v1::Metadata& metadata, absl::Time now, FieldList* fields
   }
 }
 
+std::string SinceText(const google::protobuf::Timestamp& time) {
+  const std::string text = TimeText(time);
+  return text == "-" ? "" : absl::StrCat(" (since ", text, ")");
+}
+
 template <typename Conditions>
 std::string ConditionsText(const Conditions& conditions) {
   std::string text;
@@ -44,8 +49,8 @@ std::string ConditionsText(const Conditions& conditions) {
     absl::StrAppend(&text, "  ", TerminalSafe(condition.type()), ": ",
                     ShortEnumName(condition.status()), condition.reason().empty() ? "" : " ",
                     TerminalSafe(condition.reason()), condition.message().empty() ? "" : ": ",
-                    TerminalSafe(condition.message()), " (since ",
-                    TimeText(condition.last_transition_time()), ")\n");
+                    TerminalSafe(condition.message()), SinceText(condition.last_transition_time()),
+                    "\n");
   }
   return text.empty() ? text : absl::StrCat("Conditions:\n", text);
 }
@@ -180,8 +185,9 @@ std::string Describe(const v1::PasidBinding& binding, absl::Time now) {
 
 std::string Explain(const v1::ExplainPasidBindingResponse& explanation) {
   const v1::PasidBinding& binding = explanation.pasid_binding();
-  std::string text = absl::StrCat(TerminalSafe(binding.name()), " is ", BindingStateText(binding),
-                                  " (generation ", binding.metadata().generation(), ")\n");
+  std::string text =
+      absl::StrCat(TerminalSafe(binding.name()), ", generation ", binding.metadata().generation(),
+                   ", is ", BindingStateText(binding), "\n");
   for (const auto& rung : explanation.rungs()) {
     absl::StrAppend(&text, absl::StrFormat("  [%s] %-10s  %s\n", rung.reached() ? "x" : " ",
                                            TerminalSafe(rung.name()),

@@ -10,6 +10,7 @@
 #include "cli/field_list.h"
 #include "cli/text.h"
 #include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
 
 namespace nestor::cli {
 namespace {
@@ -24,7 +25,8 @@ struct Details {
 
 Details Unpack(const absl::Status& status) {
   Details details;
-  for (const google::protobuf::Any& detail : ToRpcStatus(status).details()) {
+  const google::rpc::Status typed = ToRpcStatus(status);
+  for (const google::protobuf::Any& detail : typed.details()) {
     detail.UnpackTo(&details.info);
     detail.UnpackTo(&details.bad_request);
     if (detail.UnpackTo(&details.retry)) details.has_retry = true;
@@ -92,6 +94,12 @@ std::string FieldText(const google::rpc::BadRequest::FieldViolation& violation,
                       place.empty() ? "" : absl::StrCat(" (", place, ")"));
 }
 
+// "FAILED_PRECONDITION DEVICE_IN_USE"; the code alone where the reason says no more.
+std::string ReasonText(const absl::Status& status, const std::string& reason) {
+  const std::string code = absl::StatusCodeToString(status.code());
+  return reason.empty() || reason == code ? code : absl::StrCat(code, " ", TerminalSafe(reason));
+}
+
 // The message, its further lines indented.
 std::string MessageText(const absl::Status& status) {
   if (absl::IsDeadlineExceeded(status) && ErrorReason(status).empty()) {
@@ -128,9 +136,7 @@ std::string ErrorText(absl::string_view action, const absl::Status& status,
   const auto& violations = details.bad_request.field_violations();
   FieldList fields;
   for (const auto& violation : violations) fields.Add("field", FieldText(violation, locate));
-  fields.Add("reason", absl::StrCat(absl::StatusCodeToString(status.code()),
-                                    details.info.reason().empty() ? "" : " ",
-                                    TerminalSafe(details.info.reason())));
+  fields.Add("reason", ReasonText(status, details.info.reason()));
   if (details.has_retry)
     fields.Add("retry", absl::StrCat("after ", DurationText(details.retry.retry_delay())));
   const std::string next = NextStepText(status, details, server);

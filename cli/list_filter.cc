@@ -7,6 +7,9 @@
 #include "absl/strings/str_split.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
+#include "cli/enum_name.h"
+#include "cli/nearest_name.h"
+#include "nestor/v1/resources.pb.h"
 
 namespace nestor::cli {
 namespace {
@@ -21,6 +24,29 @@ absl::Status CheckApplies(Kind kind, const ListConditions& conditions) {
   if (!conditions.state.empty() && kind == Kind::kDevice) return refuse("--state");
   if (!conditions.selectors.empty() && kind == Kind::kDevice) return refuse("-l");
   return absl::OkStatus();
+}
+
+const google::protobuf::EnumDescriptor* StateType(Kind kind) {
+  switch (kind) {
+    case Kind::kHost:
+      return v1::HostStatus::State_descriptor();
+    case Kind::kVirtualMachine:
+      return v1::VirtualMachineStatus::State_descriptor();
+    default:
+      return v1::PasidBindingStatus::State_descriptor();
+  }
+}
+
+absl::StatusOr<std::string> StateTerm(Kind kind, absl::string_view state) {
+  const std::string wanted = absl::AsciiStrToUpper(state);
+  std::vector<std::string> known;
+  // The first is UNSPECIFIED.
+  for (int i = 1; i < StateType(kind)->value_count(); ++i) {
+    known.push_back(ShortEnumName(*StateType(kind)->value(i)));
+    if (wanted == known.back()) return absl::StrCat("state=", wanted);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--state: unknown state \"", Printable(state), "\"", Suggestion(wanted, known)));
 }
 
 absl::StatusOr<std::string> LabelTerm(absl::string_view selector) {
@@ -44,7 +70,8 @@ absl::StatusOr<std::string> ListFilter(Kind kind, const ListConditions& conditio
   }
   if (!conditions.device.empty()) terms.push_back(absl::StrCat("device=", conditions.device));
   if (!conditions.state.empty()) {
-    terms.push_back(absl::StrCat("state=", absl::AsciiStrToUpper(conditions.state)));
+    ASSIGN_OR_RETURN(std::string term, StateTerm(kind, conditions.state));
+    terms.push_back(std::move(term));
   }
   for (const std::string& selectors : conditions.selectors) {
     for (absl::string_view selector : absl::StrSplit(selectors, ',')) {

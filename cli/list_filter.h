@@ -20,8 +20,8 @@ struct ListConditions {
   std::string filter;
 };
 
-// The conditions joined by AND. INVALID_ARGUMENT for a condition that `kind` does not have
-// or a malformed selector.
+// The conditions joined by AND. INVALID_ARGUMENT for a condition that `kind` does not have,
+// an unknown state or a malformed selector.
 absl::StatusOr<std::string> ListFilter(Kind kind, const ListConditions& conditions);
 
 }  // namespace nestor::cli

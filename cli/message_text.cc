@@ -53,10 +53,7 @@ bool NeedsQuotes(absl::string_view text) {
 class YamlWriter {
  public:
   std::string Write(const Message& message, absl::string_view kind) {
-    out_ << YAML::BeginMap;
-    if (!kind.empty()) out_ << YAML::Key << "kind" << YAML::Value << std::string(kind);
-    WriteFields(message);
-    out_ << YAML::EndMap;
+    WriteMapping(message, kind);
     return absl::StrCat(out_.c_str(), "\n");
   }
 
@@ -66,9 +63,12 @@ class YamlWriter {
     out_ << text;
   }
 
-  void WriteFields(const Message& message) {
+  void WriteMapping(const Message& message, absl::string_view kind = "") {
     std::vector<const FieldDescriptor*> fields;
     message.GetReflection()->ListFields(message, &fields);
+    if (fields.empty() && kind.empty()) out_ << YAML::Flow;
+    out_ << YAML::BeginMap;
+    if (!kind.empty()) out_ << YAML::Key << "kind" << YAML::Value << std::string(kind);
     for (const FieldDescriptor* field : fields) {
       out_ << YAML::Key << field->json_name() << YAML::Value;
       if (field->is_map()) {
@@ -79,6 +79,7 @@ class YamlWriter {
         WriteValue(message, *field, -1);
       }
     }
+    out_ << YAML::EndMap;
   }
 
   void WriteList(const Message& message, const FieldDescriptor& field) {
@@ -120,9 +121,7 @@ class YamlWriter {
       duration.CopyFrom(message);
       return WriteText(TimeUtil::ToString(duration));
     }
-    out_ << YAML::BeginMap;
-    WriteFields(message);
-    out_ << YAML::EndMap;
+    WriteMapping(message);
   }
 
   // Writes the field, or its item `index` where that is not -1.

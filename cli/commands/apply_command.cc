@@ -25,7 +25,8 @@ constexpr char kFooter[] =
 
 A PasidBinding document is one of its machine's `bindings`, where the machine is in the same
 manifest. A machine and its bindings are stored in one transaction. What `get -o yaml` or
-`-o json` prints can be applied. Applying the same again changes nothing.
+`-o json` prints can be applied. Applying the same again changes nothing. With --dry-run
+nothing builds on what came before: a machine is refused if its host is yet to be created.
 
 Examples:
   nestorctl apply -f examples/fleet.yaml

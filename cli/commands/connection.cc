@@ -19,4 +19,9 @@ Connection::Connection(std::string server, absl::Duration call_timeout)
       bindings_(channel_),
       watch_(channel_) {}
 
+bool StreamWasBroken(const grpc::Status& status) {
+  return status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+         status.error_code() == grpc::StatusCode::CANCELLED;
+}
+
 }  // namespace nestor::cli

@@ -57,4 +57,8 @@ class Connection {
   v1::WatchService::Stub watch_;
 };
 
+// Whether a stream that ended so is to be opened again: the server, which has no end for
+// streams of its own, or the way to it went away.
+bool StreamWasBroken(const grpc::Status& status);
+
 }  // namespace nestor::cli

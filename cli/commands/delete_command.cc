@@ -43,6 +43,7 @@ class Deleter {
 
   ExitCode Run(const std::vector<Target>& targets) {
     for (const Target& target : targets) {
+      if (exit_code_ == ExitCode::kUnreachable) return exit_code_;
       // A host is refused while something is placed on it.
       if (target.kind == Kind::kHost) Wait();
       Delete(target);
@@ -58,7 +59,7 @@ class Deleter {
         absl::StrCat(KindNoun(target.kind), " ", ShortName(target.name, true));
     if (!status.ok()) {
       const ExitCode failed = session_.CallError(absl::StrCat("delete ", shown), status);
-      if (exit_code_ == ExitCode::kOk) exit_code_ = failed;
+      if (exit_code_ == ExitCode::kOk || failed == ExitCode::kUnreachable) exit_code_ = failed;
       return;
     }
     const bool at_once = target.kind == Kind::kHost;

@@ -37,11 +37,14 @@ class WaitLoop {
   absl::Status Run() {
     // Only a server that was there once is waited for.
     absl::Status status = WatchOnce(false);
-    while (absl::IsUnavailable(status) && connected_ && absl::Now() + kReconnectPause < deadline_) {
+    while (absl::IsUnavailable(status) && connected_ && absl::Now() < deadline_) {
       absl::SleepFor(kReconnectPause);
       status = WatchOnce(true);
     }
     line_.Finish(tracker_.progress(), absl::Now() - start_);
+    if (connected_ && absl::IsUnavailable(status)) {
+      return absl::DeadlineExceededError("the server went away and did not come back in time");
+    }
     return status;
   }
 
@@ -64,9 +67,8 @@ class WaitLoop {
       return absl::OkStatus();
     }
     const grpc::Status status = reader->Finish();
-    // A server that ends a watch in peace is going away; one that lost the reader's place
-    // takes it in anew.
-    if (status.ok() || status.error_code() == grpc::StatusCode::OUT_OF_RANGE) {
+    const bool lost_place = status.error_code() == grpc::StatusCode::OUT_OF_RANGE;
+    if (connected_ && (lost_place || StreamWasBroken(status))) {
       return absl::UnavailableError("the watch ended");
     }
     return FromGrpcStatus(status);

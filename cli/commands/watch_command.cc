@@ -93,7 +93,7 @@ class Watcher {
       return absl::OkStatus();
     }
     const grpc::Status status = reader->Finish();
-    if (status.ok()) return absl::UnavailableError("the server ended the watch");
+    if (connected_ && StreamWasBroken(status)) return absl::UnavailableError("the watch ended");
     if (status.error_code() != grpc::StatusCode::OUT_OF_RANGE) return FromGrpcStatus(status);
     session_.err() << "the server's history no longer reaches back to the last event: starting "
                       "from a new snapshot\n";
