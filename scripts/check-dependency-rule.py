@@ -46,7 +46,7 @@ ADAPTER = re.compile(r"^(rocksdb|type1|linux|sim|inline)_")
 
 # Helpers of tests. Like *_test.cc they may include what they like of their own program.
 TEST_FILE = re.compile(r"_test\.cc$|^(test|fake|faulty|fault_injecting|recording)_|"
-                       r"^testing\.|_conformance\.h$")
+                       r"^testing\.|_(conformance|fixture)\.h$")
 
 # Decisions are functions of (state, event, now): none of these may be reached from core/.
 CORE = ("server/core", "agent/core")
