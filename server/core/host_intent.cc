@@ -56,6 +56,12 @@ void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent*
   desired.set_pasid(record->row.effective_pasid());
   *desired.mutable_page_table() = spec.page_table();
   desired.set_vm_instance(spec.vm_instance());
+  // Once programmed, a generation belongs to the instance it was programmed for, also after
+  // its owner forgot: its root means nothing to another one.
+  if (spec.vm_instance().empty() &&
+      record->observed.observed_generation() == metadata.generation()) {
+    desired.set_vm_instance(record->observed.vm_instance());
+  }
   desired.set_allow_translation_gap(spec.allow_translation_gap());
 }
 

@@ -306,9 +306,11 @@ void AgentSessions::OnChanges(const std::vector<StateChange>& changes) {
   std::map<std::string, HostIntent> by_host;
   int64_t head = 0;
   state_.Read([&](const View& view) {
-    head = view.head_revision();
     for (const StateChange& change : changes) {
       if (!change.intent) continue;
+      // Of intent, which is synced: a fence never names a revision that a power cut can take
+      // back.
+      head = std::max(head, change.revision);
       if (change.kind == ResourceKind::kPasidBinding) {
         const std::string host = HostOfResource(view, change.name);
         if (!sessions_.contains(host)) continue;

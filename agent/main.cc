@@ -1,0 +1,217 @@
+// nestor-agent: owns a host's VFIO containers and makes its IOMMU agree with the server's
+// intent. The only place where the agent's adapters meet.
+
+#include <fcntl.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "agent/kernel/linux_syscalls.h"
+#include "agent/kernel/sim_kernel.h"
+#include "agent/reconcile/host_reconciler.h"
+#include "agent/reconcile/inventory_message.h"
+#include "agent/reconcile/server_session.h"
+#include "agent/shim/inline_shim.h"
+#include "agent/vfio/pci_inventory.h"
+#include "agent/vfio/type1_backend.h"
+#include "agent/vmm/vmm_server.h"
+#include "api/support/clock.h"
+#include "api/support/event_loop.h"
+#include "api/support/grpc_address.h"
+#include "api/support/resource_name.h"
+#include "api/support/status_macros.h"
+
+namespace nestor::agent {
+namespace {
+
+struct Config {
+  std::string host;
+  std::string server = "unix:/run/nestor/agents.sock";
+  std::string run_dir = "/run/nestor-agent";
+  std::string kernel = "linux";
+  int sim_devices = 2;
+  bool insecure = false;
+  std::string log_level = "info";
+};
+
+constexpr char kFooter[] = R"(Examples:
+  nestor-agent --host host-a --server unix:/run/nestor/agents.sock --insecure
+  nestor-agent --host host-a --server 127.0.0.1:7441 --insecure --kernel sim --sim-devices 4
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start, 2 wrong usage.
+Virtual machine monitors connect to RUN_DIR/vmm/PROJECT.VM/BDF.sock (vfio-user).)";
+
+// Nothing of two agents on one host may overlap: the lock is held until the process ends.
+absl::Status TakeHostLock(const std::string& run_dir) {
+  std::error_code error;
+  std::filesystem::create_directories(run_dir, error);
+  const std::string path = run_dir + "/agent.lock";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot open ", path, ": ", strerror(errno), "; choose another --run-dir"));
+  }
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("another nestor-agent holds ", path, "; stop it first"));
+  }
+  return absl::OkStatus();
+}
+
+std::string NewUuid() {
+  std::string uuid;
+  std::ifstream("/proc/sys/kernel/random/uuid") >> uuid;
+  return uuid;
+}
+
+// The kernel that the agent works on: the host's, or a simulated one in this process.
+struct Kernel {
+  std::unique_ptr<kernel::SimKernel> sim;
+  std::unique_ptr<kernel::Syscalls> syscalls;
+};
+
+Kernel MakeKernel(const Config& config) {
+  Kernel result;
+  if (config.kernel == "sim") {
+    result.sim = std::make_unique<kernel::SimKernel>(kernel::DefaultSimMachine(config.sim_devices));
+    result.syscalls = result.sim->CreateProcess();
+  } else {
+    result.syscalls = std::make_unique<kernel::LinuxSyscalls>();
+  }
+  return result;
+}
+
+// The monitors' sockets as the reconciler sees them.
+class VmmServerEndpoints final : public VmmEndpoints {
+ public:
+  explicit VmmServerEndpoints(VmmServer& server) : server_(server) {}
+  absl::Status Open(const std::string& vm_name, const Bdf& device,
+                    std::shared_ptr<Shim> shim) override {
+    return server_.AddDevice(vm_name, device, std::move(shim));
+  }
+  void Close(const std::string& vm_name, const Bdf& device) override {
+    server_.RemoveDevice(vm_name, device);
+  }
+
+ private:
+  VmmServer& server_;
+};
+
+absl::Status Run(const Config& config, const sigset_t& signals) {
+  RETURN_IF_ERROR(TakeHostLock(config.run_dir));
+  SystemClock clock;
+  Kernel kernel = MakeKernel(config);
+  Type1Backend backend(*kernel.syscalls);
+  ASSIGN_OR_RETURN(const std::vector<DeviceFacts> devices,
+                   BuildInventory(*kernel.syscalls, backend));
+  ASSIGN_OR_RETURN(const std::string boot_id, BootId(*kernel.syscalls));
+  for (const DeviceFacts& facts : devices) {
+    const DeviceCapabilities& found = facts.capabilities;
+    spdlog::info("device {} group {}: {}", facts.function.bdf, facts.function.iommu_group,
+                 found.reason.empty() ? absl::StrCat("nests, ", found.pasid_bits, " PASID bits")
+                                      : absl::StrCat(found.reason, ": ", found.message));
+  }
+
+  // Members of one lifetime, in order: what a later one uses is declared before it.
+  EventLoop loop;
+  HostReconciler* reconciler = nullptr;
+  ServerSession* session = nullptr;
+  InlineShimLauncher launcher(backend, *kernel.syscalls, clock,
+                              [&](const std::string&, ShimReport report) {
+                                loop.Post([&, report = std::move(report)]() mutable {
+                                  reconciler->Collect(std::move(report));
+                                  session->SendPending();
+                                });
+                              },
+                              {});
+  ASSIGN_OR_RETURN(auto vmm_server, VmmServer::Start(config.run_dir + "/vmm"));
+  VmmServerEndpoints endpoints(*vmm_server);
+  const HostName host{config.host};
+  HostReconciler host_reconciler({host.ToString(), NewUuid(), boot_id, NESTOR_VERSION},
+                                 ToInventoryMessage(host.ToString(), backend.name(), devices),
+                                 launcher, endpoints);
+  reconciler = &host_reconciler;
+  ServerSession server_session(
+      loop, host_reconciler,
+      grpc::CreateCustomChannel(config.server, grpc::InsecureChannelCredentials(),
+                                ClientChannelArguments()),
+      ReconnectPolicy());
+  session = &server_session;
+  server_session.Start();
+  spdlog::info("{} speaks to {}; monitors connect under {}/vmm", host.ToString(), config.server,
+               config.run_dir);
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("stopping on {}", strsignal(signal));
+  server_session.Stop();
+  vmm_server->Stop();
+  loop.Stop();
+  return absl::OkStatus();
+}
+
+absl::Status CheckConfig(const Config& config) {
+  RETURN_IF_ERROR(HostName::Parse(absl::StrCat("hosts/", config.host)).status());
+  return CheckPlaintext(config.server, config.insecure);
+}
+
+}  // namespace
+}  // namespace nestor::agent
+
+int main(int argc, char** argv) {
+  nestor::agent::Config config;
+  CLI::App app("nestor-agent: makes this host's IOMMU agree with the intent held by nestor-server");
+  app.footer(nestor::agent::kFooter);
+  app.set_version_flag("--version", std::string("nestor-agent ") + NESTOR_VERSION);
+  app.add_option("--host", config.host, "Name of this host, as in hosts/{host}")->required();
+  app.add_option("--server", config.server, "Address of nestor-server's agent listener")
+      ->capture_default_str();
+  app.add_option("--run-dir", config.run_dir, "Directory of the host lock and the VMM sockets")
+      ->capture_default_str();
+  app.add_option("--kernel", config.kernel, "linux, or sim: a simulated kernel in this process")
+      ->check(CLI::IsMember({"linux", "sim"}))
+      ->capture_default_str();
+  app.add_option("--sim-devices", config.sim_devices, "Devices of the simulated kernel")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_flag("--insecure", config.insecure,
+               "Speak plaintext; only to a loopback address or unix socket");
+  app.add_option("--log-level", config.log_level, "trace, debug, info, warn or error")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  spdlog::set_level(spdlog::level::from_str(config.log_level));
+  if (absl::Status status = nestor::agent::CheckConfig(config); !status.ok()) {
+    std::cerr << "nestor-agent: " << status.message() << "\n";
+    return 2;
+  }
+  // Blocked before any thread starts, so that sigwait alone sees them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  if (absl::Status status = nestor::agent::Run(config, signals); !status.ok()) {
+    std::cerr << "nestor-agent: " << status.message() << "\n";
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,127 @@
+// nestor-server: holds the intent durably and reconciles it to the agents. The only place
+// where the server's adapters meet.
+
+#include <grpcpp/impl/service_type.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "api/support/clock.h"
+#include "api/support/event_loop.h"
+#include "api/support/status_macros.h"
+#include "server/reconcile/agent_sessions.h"
+#include "server/reconcile/cluster_state.h"
+#include "server/service/agent_service.h"
+#include "server/service/api_services.h"
+#include "server/service/grpc_server.h"
+#include "server/store/rocksdb_store.h"
+
+namespace nestor::server {
+namespace {
+
+struct Config {
+  std::string data_dir = "/var/lib/nestor";
+  std::string listen = "unix:/run/nestor/server.sock";
+  std::string agent_listen = "unix:/run/nestor/agents.sock";
+  bool insecure = false;
+  bool reflection = false;
+  int lease_seconds = 40;
+  std::string log_level = "info";
+};
+
+constexpr char kFooter[] = R"(Examples:
+  nestor-server --data-dir ./data --listen 127.0.0.1:7440 --agent-listen 127.0.0.1:7441 --insecure
+  nestor-server --data-dir ./data --listen unix:./api.sock --agent-listen unix:./agents.sock --insecure
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start (the store is damaged, in use or
+of a newer version; an address is taken), 2 wrong usage.)";
+
+// A connected client has that long to end its call when the server stops.
+constexpr absl::Duration kDrain = absl::Seconds(5);
+
+std::string NewUuid() {
+  std::string uuid;
+  std::ifstream("/proc/sys/kernel/random/uuid") >> uuid;
+  return uuid;
+}
+
+absl::Status Run(const Config& config, const sigset_t& signals) {
+  SystemClock clock;
+  // Members of one lifetime, in order: what a later one uses is declared before it.
+  ASSIGN_OR_RETURN(auto store, RocksDbStore::Open(config.data_dir, RocksDbStoreOptions(), clock));
+  ASSIGN_OR_RETURN(auto state, ClusterState::Load(*store, clock));
+  EventLoop loop;
+  AgentSessions sessions(*state, *store, clock, loop, NewUuid,
+                         {.lease_ttl = absl::Seconds(config.lease_seconds)});
+  auto agent_service = MakeAgentService(sessions);
+  ApiServices api(*state, NewUuid);
+  ASSIGN_OR_RETURN(
+      auto agents,
+      GrpcServer::Start(
+          {config.agent_listen, config.insecure, {agent_service.get()}, config.reflection}));
+  ASSIGN_OR_RETURN(auto clients, GrpcServer::Start({config.listen, config.insecure, api.services(),
+                                                    config.reflection}));
+  spdlog::info("store {} of {} at revision {}; clients at {}, agents at {}", config.data_dir,
+               state->Incarnation(), state->HeadRevision(), config.listen, config.agent_listen);
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("stopping on {}", strsignal(signal));
+  api.End();
+  sessions.Drain();
+  clients->Drain(kDrain);
+  agents->Drain(kDrain);
+  loop.Stop();
+  // What is still queued may call back into what is destroyed next: wait until it has.
+  return CommitAndWait(*store, Transaction()).status();
+}
+
+}  // namespace
+}  // namespace nestor::server
+
+int main(int argc, char** argv) {
+  nestor::server::Config config;
+  CLI::App app("nestor-server: holds which page table each PASID shall walk, and makes it so");
+  app.footer(nestor::server::kFooter);
+  app.set_version_flag("--version", std::string("nestor-server ") + NESTOR_VERSION);
+  app.add_option("--data-dir", config.data_dir, "Directory of the embedded store")
+      ->capture_default_str();
+  app.add_option("--listen", config.listen, "Address for clients: unix:PATH or HOST:PORT")
+      ->capture_default_str();
+  app.add_option("--agent-listen", config.agent_listen, "Address for agents")
+      ->capture_default_str();
+  app.add_flag("--insecure", config.insecure,
+               "Speak plaintext; only on a loopback address or unix socket");
+  app.add_flag("--reflection", config.reflection, "Serve gRPC reflection");
+  app.add_option("--lease", config.lease_seconds,
+                 "Seconds after which a silent host becomes UNKNOWN")
+      ->check(CLI::Range(2, 3600))
+      ->capture_default_str();
+  app.add_option("--log-level", config.log_level, "trace, debug, info, warn or error")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  spdlog::set_level(spdlog::level::from_str(config.log_level));
+  // Blocked before any thread starts, so that sigwait alone sees them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  if (absl::Status status = nestor::server::Run(config, signals); !status.ok()) {
+    std::cerr << "nestor-server: " << status.message() << "\n";
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,118 @@
+#include "tests/component/local_cluster.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <csignal>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "api/support/grpc_address.h"
+#include "gtest/gtest.h"
+
+namespace nestor::testing {
+
+LocalCluster::LocalCluster() {
+  auto channel = grpc::CreateCustomChannel(ApiAddress(), grpc::InsecureChannelCredentials(),
+                                           ClientChannelArguments());
+  hosts_ = v1::HostService::NewStub(channel);
+  machines_ = v1::VirtualMachineService::NewStub(channel);
+  bindings_ = v1::PasidBindingService::NewStub(channel);
+  watch_ = v1::WatchService::NewStub(channel);
+}
+
+LocalCluster::~LocalCluster() {
+  if (!::testing::Test::HasFailure()) return;
+  for (const char* log : {"server.log", "agent.log", "guest.log"}) {
+    std::printf("--- %s\n", log);
+    std::fflush(stdout);
+    const std::string command = absl::StrCat("tail -n 20 ", directory(), "/", log);
+    if (std::system(command.c_str()) != 0) std::printf("(none)\n");
+  }
+}
+
+void LocalCluster::StartServer() {
+  server_ = std::make_unique<Process>(
+      "nestor-server",
+      std::vector<std::string>{"--data-dir", directory() + "/store", "--listen", ApiAddress(),
+                               "--agent-listen", AgentAddress(), "--insecure"},
+      directory() + "/server.log");
+  // A first call may still meet the connection to a server that was killed.
+  const absl::Time deadline = absl::Now() + kPatience;
+  grpc::Status status;
+  do {
+    v1::ListHostsResponse hosts;
+    status = hosts_->ListHosts(CallContext(), v1::ListHostsRequest(), &hosts);
+  } while (status.error_code() == grpc::StatusCode::UNAVAILABLE && absl::Now() < deadline);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+absl::StatusOr<int> LocalCluster::StopServer() {
+  server_->Signal(SIGTERM);
+  auto code = server_->Wait(kPatience);
+  server_.reset();
+  return code;
+}
+
+void LocalCluster::StartAgent(const std::string& host, int devices) {
+  agents_[host] = std::make_unique<Process>(
+      "nestor-agent",
+      std::vector<std::string>{"--host", host, "--server", AgentAddress(), "--run-dir",
+                               directory() + "/" + host, "--kernel", "sim", "--sim-devices",
+                               absl::StrCat(devices), "--insecure"},
+      directory() + "/agent.log");
+}
+
+Process& LocalCluster::StartGuest(const std::string& host, const std::string& vm,
+                                  const std::vector<std::string>& devices,
+                                  const std::vector<uint64_t>& roots) {
+  std::vector<std::string> arguments = {
+      "--socket-dir", absl::StrCat(directory(), "/", host, "/vmm"),
+      "--vm",         "projects/test/virtualMachines/" + vm,
+      "--memory",     "64MiB"};
+  for (const std::string& device : devices) {
+    arguments.insert(arguments.end(), {"--device", device});
+  }
+  for (uint64_t root : roots) {
+    arguments.insert(arguments.end(),
+                     {"--root", absl::StrFormat("0x%x:page of root 0x%x", root, root)});
+  }
+  guests_[vm] = std::make_unique<Process>("nestor-guest", arguments, directory() + "/guest.log");
+  // "ready BDF...": its memory is handed over.
+  const absl::StatusOr<std::string> ready = guests_[vm]->ReadLine(kPatience);
+  EXPECT_TRUE(ready.ok()) << ready.status();
+  return *guests_[vm];
+}
+
+int LocalCluster::Ctl(std::vector<std::string> arguments, std::string* output) {
+  arguments.insert(arguments.begin(), {"--server", ApiAddress(), "--insecure"});
+  Process ctl("nestorctl", arguments, directory() + "/ctl.log");
+  *output = ctl.ReadAll();
+  auto code = ctl.Wait(kPatience);
+  return code.ok() ? *code : -1;
+}
+
+v1::VirtualMachine TestMachine(const std::string& vm, const std::string& host,
+                               const std::vector<std::string>& devices) {
+  v1::VirtualMachine machine;
+  machine.set_name("projects/test/virtualMachines/" + vm);
+  auto* placement = machine.mutable_spec()->mutable_placement();
+  placement->set_host("hosts/" + host);
+  for (const std::string& device : devices) placement->add_devices(device);
+  return machine;
+}
+
+v1::PasidBinding TestBinding(const std::string& vm, const std::string& binding,
+                             const std::string& device, uint32_t pasid, uint64_t root) {
+  v1::PasidBinding result;
+  result.set_name(absl::StrCat("projects/test/virtualMachines/", vm, "/pasidBindings/", binding));
+  auto* spec = result.mutable_spec();
+  spec->set_device(device);
+  spec->set_pasid(pasid);
+  spec->mutable_page_table()->set_format(v1::PageTable::FORMAT_VTD_S1);
+  spec->mutable_page_table()->set_root(root);
+  spec->mutable_page_table()->set_address_width(48);
+  return result;
+}
+
+}  // namespace nestor::testing
