@@ -54,7 +54,6 @@ fail() {
 finish() {
   local code=$?
   if $keep && [ "$code" -eq 0 ]; then return; fi
-  exec {to_guest[@]}>&- 2>/dev/null || true
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
   [ "$code" -ne 0 ] || rm -rf "$dir"
@@ -113,7 +112,7 @@ list_bindings() {
 }
 # Each guest maps, for each of its roots, a page at this address that names the root.
 address=0x7f0000000000
-page_of() { printf 'the page of root 0x%x' "$1"; }
+page_of() { printf 'page-of-root-0x%x' "$1"; }
 expect_page() { # VM DEVICE PASID ROOT
   expect "$1" ok expect "$3" "$address" "$(page_of "$4")" "$2"
 }
@@ -166,7 +165,7 @@ t0=$(date +%s%N)
 ctl get binding "$changing" -o json |
   jq --arg root "$new_root" '(if type == "array" then .[0] else . end) | .spec.pageTable.root = $root' |
   ctl apply -f - | tail -n 1
-ctl wait "$changing" --for programmed >/dev/null || fail "the new root was not programmed"
+ctl wait "$changing" --for programmed >/dev/null 2>&1 || fail "the new root was not programmed"
 change_ms=$(milliseconds_since "$t0")
 expect_page "$vm" "$device" "$pasid" "$new_root"
 echo "$changing: $(page_of "$root"), then $(page_of "$new_root")"
@@ -179,7 +178,7 @@ expect_page "$vm" "$device" "$pasid" "$new_root"
 start_server
 after=$(ctl get bindings -o json | jq -S 'map({name, spec, uid: .metadata.uid})')
 [ "$before" = "$after" ] || fail "the restarted server has other intent"
-ctl --timeout 30s wait "$changing" --for programmed >/dev/null || fail "no agent came back"
+ctl --timeout 30s wait "$changing" --for programmed >/dev/null 2>&1 || fail "no agent came back"
 expect_page "$vm" "$device" "$pasid" "$new_root"
 echo "$bindings bindings before and after; a DMA while the server was dead read the right page"
 
@@ -191,14 +190,14 @@ broken=$(ctl get bindings -o json | jq -r 'map(select(.spec | has("rid"))) | .[0
 ctl explain "$broken"
 
 step "Unbind: the next DMA faults"
-ctl delete binding "$changing" --wait >/dev/null || fail "the binding did not go"
+ctl delete binding "$changing" --wait >/dev/null 2>&1 || fail "the binding did not go"
 expect "$vm" fault dma-read "$pasid" "$address" 16 "$device"
 echo "$changing is gone: $(ask "$vm" dma-read "$pasid" "$address" 16 "$device")"
 
 step "Summary"
 ctl get hosts
-kernel_ms=$(ctl get bindings -o json | jq -r '[.[].status.times.programDuration // empty |
-  rtrimstr("s") | tonumber * 1000] | sort | "p50 \(.[length / 2 | floor]) ms, worst \(.[-1]) ms"')
+kernel_us=$(ctl get bindings -o json | jq -r '[.[].status.times.programDuration // empty |
+  rtrimstr("s") | tonumber * 1e6 | round] | sort | "p50 \(.[length / 2 | floor]) us, worst \(.[-1]) us"')
 cat <<EOF
 
 bindings programmed                       $bindings
@@ -206,7 +205,7 @@ DMAs proved                               $dmas
 apply of the whole fleet, durable         $apply_ms ms
 all PROGRAMMED after the guests booted    $program_ms ms
 root change, stored to PROGRAMMED         $change_ms ms
-kernel calls of one bind                  $kernel_ms
+kernel calls of one bind                  $kernel_us
 whole demo                                $(milliseconds_since "$started") ms
 EOF
 
