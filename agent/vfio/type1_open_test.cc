@@ -39,7 +39,7 @@ std::string ReasonOfRefusal(Type1TestMachine& machine, absl::StatusCode code,
     EXPECT_THAT(probed->reason, Eq(GetReason(attached)));
     EXPECT_THAT(probed->message, Eq(attached.message()));
   } else {
-    EXPECT_THAT(probed.status(), Eq(attached));
+    EXPECT_EQ(probed.status(), attached);
   }
   EXPECT_THAT(machine.Held(), Eq(HeldByKernel{}));
   if (message != nullptr) *message = std::string(attached.message());
