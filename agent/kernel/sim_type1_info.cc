@@ -16,8 +16,9 @@ using Bytes = std::vector<uint8_t>;
 
 template <typename Struct>
 void Append(Bytes& bytes, const Struct& value) {
-  const auto* begin = reinterpret_cast<const uint8_t*>(&value);
-  bytes.insert(bytes.end(), begin, begin + sizeof(value));
+  const size_t end = bytes.size();
+  bytes.resize(end + sizeof(value));
+  std::memcpy(bytes.data() + end, &value, sizeof(value));
 }
 
 Bytes MigrationCapability() {
