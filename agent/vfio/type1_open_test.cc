@@ -36,8 +36,8 @@ std::string ReasonOfRefusal(Type1TestMachine& machine, absl::StatusCode code,
   if (code == absl::StatusCode::kFailedPrecondition) {
     EXPECT_TRUE(probed.ok()) << probed.status();
     EXPECT_THAT(probed->granularity, Eq(NestGranularity::kNone));
-    EXPECT_THAT(probed->reason, Eq(GetReason(attached)));
-    EXPECT_THAT(probed->message, Eq(attached.message()));
+    EXPECT_EQ(probed->reason, GetReason(attached));
+    EXPECT_EQ(probed->message, attached.message());
   } else {
     EXPECT_EQ(probed.status(), attached);
   }
