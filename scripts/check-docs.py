@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Checks that docs/errors.md and the code name the same reasons.
+"""Checks that the documentation keeps up with the code.
 
-A reason in the code is a string literal in UPPER_SNAKE_CASE in the files below, one of a
-single word only where it is documented. A documented reason begins a row of a table.
+docs/errors.md and the code name the same reasons. A reason in the code is a string literal
+in UPPER_SNAKE_CASE in the files below, one of a single word only where it is documented. A
+documented reason begins a row of a table.
+
+Each source, script or page that a page names exists.
 """
 
 import pathlib
@@ -35,7 +38,7 @@ def code_reasons():
     return found
 
 
-def main():
+def wrong_reasons():
     documented = re.findall(r"^\| `([A-Z0-9_]+)` \|", (ROOT / "docs/errors.md").read_text(), re.M)
     known = code_reasons()
     wrong = [f"docs/errors.md: {reason} is documented twice"
@@ -44,7 +47,24 @@ def main():
               for reason in sorted(set(documented) - set(known))]
     wrong += [f"{known[reason]}: docs/errors.md does not explain {reason}"
               for reason in sorted(set(known) - set(documented)) if "_" in reason]
-    print("\n".join(wrong) if wrong else f"errors: {len(documented)} reasons documented")
+    return wrong
+
+
+def wrong_files():
+    folders = ("api", "server", "agent", "cli", "tests", "scripts", "examples")
+    names = {path.name for folder in folders for path in (ROOT / folder).rglob("*")}
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        text = page.read_text()
+        for name in re.findall(r"`([\w./-]+\.(?:cc|h|proto|py|sh|yaml))`|\]\(([\w./-]+)\)", text):
+            name = "".join(name)
+            exists = name in names or (ROOT / name).exists() or (page.parent / name).exists()
+            if not exists:
+                yield f"{page.relative_to(ROOT)}: there is no {name}"
+
+
+def main():
+    wrong = [*wrong_reasons(), *wrong_files()]
+    print("\n".join(wrong) if wrong else "docs: they name what the code has")
     return 1 if wrong else 0
 
 
