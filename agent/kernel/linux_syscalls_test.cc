@@ -30,7 +30,7 @@ class LinuxSyscallsTest : public ::testing::Test {
   ~LinuxSyscallsTest() override { std::filesystem::remove_all(directory_); }
 
   std::string MakeFile(const std::string& name, const std::string& content) const {
-    const std::string path = directory_ + "/" + name;
+    std::string path = directory_ + "/" + name;
     std::ofstream(path) << content;
     return path;
   }

@@ -177,6 +177,20 @@ TEST_F(SimDmaTest, DeviceOfAnotherContainerReachesNothingOfThisOne) {
   EXPECT_EQ(engine.reason(), uapi::IOMMU_FAULT_REASON_BAD_PASID_ENTRY);
 }
 
+TEST_F(SimDmaTest, GroupThatLeavesTakesNoMappingFromTheOthers) {
+  SimKernel kernel(DefaultSimMachine(2));
+  const auto process = kernel.CreateProcess();
+  TestContainer container(*process, 1);
+  ASSERT_EQ(container.SetIommu(uapi::VFIO_TYPE1v2_IOMMU), 0);
+  int fd = container.container();
+  const int second = process->Open("/dev/vfio/2", O_RDWR);
+  ASSERT_EQ(process->IoctlPointer(second, uapi::VFIO_GROUP_SET_CONTAINER, &fd), 0);
+  ASSERT_EQ(container.Map(ram_), 0);
+  TestEngine engine(*process, container.OpenDevice());
+  ASSERT_EQ(process->Close(second), 0);
+  EXPECT_EQ(engine.Read(std::nullopt, kPageB, 4), "page");
+}
+
 // Faults.
 
 TEST_F(SimDmaTest, FaultInTheMiddleTellsThePageAndLeavesWhatWasCopied) {
@@ -367,8 +381,11 @@ TEST_F(SimIotlbTest, OtherCachesBesideTheIotlbDoNotHinder) {
   EXPECT_EQ(ReadText(), kAfter);
 }
 
-TEST_F(SimIotlbTest, ShortInvalidationThatEndsBehindItsPasidWorks) {
+TEST_F(SimIotlbTest, InvalidationMustHaveItsPasidAndNeedsNoMore) {
   TestInvalidate request;
+  request.info.argsz = uapi::IOMMU_INV_PASID_MIN_SIZE - 1;
+  EXPECT_EQ(container_.Invalidate(request), 0);
+  EXPECT_EQ(ReadText(), kBefore);
   request.info.argsz = uapi::IOMMU_INV_PASID_MIN_SIZE;
   EXPECT_EQ(container_.Invalidate(request), 0);
   EXPECT_EQ(ReadText(), kAfter);
@@ -397,6 +414,21 @@ TEST_F(SimIotlbTest, MappingMoreMemoryInvalidatesNothing) {
   EXPECT_EQ(ReadText(), kBefore);
   ASSERT_EQ(container_.Unmap(more.guest_address(), more.size()), 4096);
   EXPECT_EQ(ReadText(), kAfter);  // an unmap flushes the whole domain
+}
+
+TEST_F(SimIotlbTest, FirstWriteMarksAPageDirtyThoughItsReadIsKept) {
+  table_.Map(kAddress + 4096, kPageB);
+  ASSERT_EQ(engine_.Read(kPasid, kAddress + 4096, 4), "page");
+  EXPECT_EQ(*table_.Entry(kAddress + 4096, 1) & kTestDirty, 0U);
+  ASSERT_TRUE(engine_.Write(kPasid, kAddress + 4096, "text"));
+  EXPECT_EQ(*table_.Entry(kAddress + 4096, 1) & kTestDirty, kTestDirty);
+}
+
+TEST_F(SimIotlbTest, DetachedDeviceLeavesNothing) {
+  container_.CloseDevice();
+  EXPECT_GT(IotlbEntries(), 0);
+  ASSERT_EQ(process_->Ioctl(container_.group(), uapi::VFIO_GROUP_UNSET_CONTAINER, 0), 0);
+  EXPECT_EQ(IotlbEntries(), 0);
 }
 
 TEST_F(SimIotlbTest, FullIotlbForgets) {

@@ -153,23 +153,24 @@ int SimProcess::Readdir(const std::string& path, std::vector<std::string>* names
   return system_.sysfs.Readdir(path, names);
 }
 
+int SimProcess::ResolveText(const std::string& path, std::string* name) const {
+  SimSysfs::Kind kind;
+  if (const int result = system_.sysfs.Resolve(path, name, &kind); result != 0) return result;
+  if (kind == SimSysfs::Kind::kDirectory) return -EISDIR;
+  return kind == SimSysfs::Kind::kText ? 0 : -EINVAL;
+}
+
 int SimProcess::ReadFile(const std::string& path, std::string* content) {
   const std::lock_guard lock(system_.mutex);
   std::string name;
-  SimSysfs::Kind kind;
-  if (const int result = system_.sysfs.Resolve(path, &name, &kind); result != 0) return result;
-  if (kind == SimSysfs::Kind::kDirectory) return -EISDIR;
-  if (kind != SimSysfs::Kind::kText) return -EINVAL;
+  if (const int result = ResolveText(path, &name); result != 0) return result;
   return system_.sysfs.Read(name, content);
 }
 
 int SimProcess::WriteFile(const std::string& path, const std::string& content) {
   const std::lock_guard lock(system_.mutex);
   std::string name;
-  SimSysfs::Kind kind;
-  if (const int result = system_.sysfs.Resolve(path, &name, &kind); result != 0) return result;
-  if (kind == SimSysfs::Kind::kDirectory) return -EISDIR;
-  if (kind != SimSysfs::Kind::kText) return -EINVAL;
+  if (const int result = ResolveText(path, &name); result != 0) return result;
   return system_.sysfs.Write(name, content);
 }
 

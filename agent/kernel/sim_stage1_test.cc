@@ -170,7 +170,7 @@ TEST_F(SimStage1Test, ReservedBitsOfLargePagesFault) {
 
 TEST_F(SimStage1Test, NoPageIsLargerThan1GiB) {
   uint64_t* entry = table_.Entry(kAddress, 4);
-  *entry = kRam | kTestAllRights | kTestLargePage;
+  *entry = kTestAllRights | kTestLargePage;
   EXPECT_THAT(Walk(kAddress), Faults(uapi::IOMMU_FAULT_REASON_PTE_FETCH, GuestAddressOf(entry)));
 }
 

@@ -19,6 +19,25 @@ constexpr uint64_t kPageMask = 4095;
 constexpr uint32_t kInfoMinSize = offsetof(uapi::vfio_iommu_type1_info, cap_offset);
 constexpr uint32_t kInfoCapabilitySize = kInfoMinSize + sizeof(uint32_t);
 
+bool IsWellFormed(const uapi::vfio_iommu_type1_dma_map& map) {
+  constexpr uint32_t kFlags = uapi::VFIO_DMA_MAP_FLAG_READ | uapi::VFIO_DMA_MAP_FLAG_WRITE;
+  if (map.argsz < sizeof(map) || map.flags == 0 || (map.flags & ~kFlags) != 0) return false;
+  if (map.size == 0 || ((map.size | map.iova | map.vaddr) & kPageMask) != 0) return false;
+  return map.iova + map.size - 1 >= map.iova && map.vaddr + map.size - 1 >= map.vaddr;
+}
+
+bool IsWellFormed(const uapi::vfio_iommu_type1_dma_unmap& unmap) {
+  if (unmap.argsz < sizeof(unmap) || unmap.flags != 0) return false;
+  if (unmap.size == 0 || ((unmap.iova | unmap.size) & kPageMask) != 0) return false;
+  return unmap.iova + unmap.size - 1 >= unmap.iova;
+}
+
+bool IsValidIova(const SimIommuProperties& iommu, uint64_t iova, uint64_t last) {
+  const auto ranges = ValidIovaRanges(iommu);
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [&](const auto& range) { return iova >= range.start && last <= range.end; });
+}
+
 }  // namespace
 
 SimType1::~SimType1() {
@@ -103,21 +122,13 @@ int SimType1::GetInfo(SimTask& task, uint64_t argument) const {
 }
 
 int SimType1::MapDma(SimTask& task, uint64_t argument) {
-  constexpr uint32_t kFlags = uapi::VFIO_DMA_MAP_FLAG_READ | uapi::VFIO_DMA_MAP_FLAG_WRITE;
   uapi::vfio_iommu_type1_dma_map map;
   if (!task.memory().Read(argument, &map)) return -EFAULT;
-  if (map.argsz < sizeof(map) || (map.flags & ~kFlags) != 0) return -EINVAL;
-  if (map.flags == 0 || map.size == 0) return -EINVAL;
-  if (((map.size | map.iova | map.vaddr) & kPageMask) != 0) return -EINVAL;
+  if (!IsWellFormed(map)) return -EINVAL;
   const uint64_t last = map.iova + map.size - 1;
-  if (last < map.iova || map.vaddr + map.size - 1 < map.vaddr) return -EINVAL;
   if (FindMapping(map.iova, last) != mappings_.end()) return -EEXIST;
   if (mappings_.size() >= system_.machine.iommu.dma_entry_limit) return -ENOSPC;
-  const auto ranges = ValidIovaRanges(system_.machine.iommu);
-  const auto contains = [&](const auto& range) {
-    return map.iova >= range.start && last <= range.end;
-  };
-  if (std::none_of(ranges.begin(), ranges.end(), contains)) return -EINVAL;
+  if (!IsValidIova(system_.machine.iommu, map.iova, last)) return -EINVAL;
   const bool writable = (map.flags & uapi::VFIO_DMA_MAP_FLAG_WRITE) != 0;
   if (!task.memory().IsMapped(map.vaddr, map.size, writable)) return -EFAULT;
   const uint64_t frame = system_.memory.Pin(task.memory(), map.vaddr, map.size);
@@ -132,10 +143,8 @@ int SimType1::MapDma(SimTask& task, uint64_t argument) {
 int SimType1::UnmapDma(SimTask& task, uint64_t argument) {
   uapi::vfio_iommu_type1_dma_unmap unmap;
   if (!task.memory().Read(argument, &unmap)) return -EFAULT;
-  if (unmap.argsz < sizeof(unmap) || unmap.flags != 0) return -EINVAL;
-  if (unmap.size == 0 || ((unmap.iova | unmap.size) & kPageMask) != 0) return -EINVAL;
+  if (!IsWellFormed(unmap)) return -EINVAL;
   const uint64_t last = unmap.iova + unmap.size - 1;
-  if (last < unmap.iova) return -EINVAL;
   if (type_ != uapi::VFIO_TYPE1_IOMMU && Bisects(unmap.iova, last)) return -EINVAL;
   unmap.size = 0;
   // The first version of type1 leaves a mapping whose start is not inside; and only the
@@ -149,7 +158,7 @@ int SimType1::UnmapDma(SimTask& task, uint64_t argument) {
   return task.memory().Write(argument, unmap) ? 0 : -EFAULT;
 }
 
-bool SimType1::Bisects(uint64_t iova, uint64_t last) const {
+bool SimType1::Bisects(uint64_t iova, uint64_t last) {
   const auto first_mapping = FindMapping(iova, iova);
   if (first_mapping != mappings_.end() && first_mapping->first != iova) return true;
   const auto last_mapping = FindMapping(last, last);
@@ -164,10 +173,6 @@ SimType1::Mappings::iterator SimType1::FindMapping(uint64_t iova, uint64_t last)
     if (iova - before->first < before->second.size) return before;
   }
   return mapping != mappings_.end() && mapping->first <= last ? mapping : mappings_.end();
-}
-
-SimType1::Mappings::const_iterator SimType1::FindMapping(uint64_t iova, uint64_t last) const {
-  return const_cast<SimType1*>(this)->FindMapping(iova, last);
 }
 
 SimType1::Mappings::iterator SimType1::Remove(Mappings::iterator mapping) {

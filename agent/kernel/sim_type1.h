@@ -47,10 +47,9 @@ class SimType1 {
   int MapDma(SimTask& task, uint64_t argument);
   int UnmapDma(SimTask& task, uint64_t argument);
   // Whether the range cuts a mapping in two.
-  bool Bisects(uint64_t iova, uint64_t last) const;
+  bool Bisects(uint64_t iova, uint64_t last);
   // The first mapping that touches [iova, last].
   Mappings::iterator FindMapping(uint64_t iova, uint64_t last);
-  Mappings::const_iterator FindMapping(uint64_t iova, uint64_t last) const;
   Mappings::iterator Remove(Mappings::iterator mapping);
 
   SimSystem& system_;

@@ -96,12 +96,10 @@ int VtdInvalidate(SimSystem& system, const SimPasidSet* pasids, int device,
   }
   const uint64_t pasid = PasidOf(info);
   if (const int result = CheckOwner(system, pasids, pasid); result != 0) return result;
-  const auto bound_pasid = static_cast<uint32_t>(pasid);
-  if (!system.iommu.IsBound(device, bound_pasid)) return -EINVAL;
   if (info.granularity == uapi::IOMMU_INV_GRANU_PASID) {
-    system.iommu.FlushPasid(device, bound_pasid);
+    system.iommu.FlushPasid(device, static_cast<uint32_t>(pasid));
   } else {
-    FlushRange(system.iommu, device, bound_pasid, info.granu.addr_info);
+    FlushRange(system.iommu, device, static_cast<uint32_t>(pasid), info.granu.addr_info);
   }
   return 0;
 }

@@ -26,7 +26,7 @@ int VtdUnbind(SimSystem& system, const SimPasidSet* pasids, int device, uint64_t
 // Drops from the IOTLB what `info` names, as far as the driver goes: DOMAIN granularity, the
 // PASID cache, and the device's own IOTLB alone are passed over without an error. A range is
 // widened to a power of two of pages, and the hardware then ignores the address bits below
-// that size. -ENOENT, -EACCES: not the caller's PASID; -EINVAL: not bound.
+// that size. -ENOENT, -EACCES: not the caller's PASID.
 int VtdInvalidate(SimSystem& system, const SimPasidSet* pasids, int device,
                   const uapi::iommu_cache_invalidate_info& info);
 

@@ -67,15 +67,15 @@ int UserMemory::ReadString(uint64_t address, size_t max_size, std::string* text)
 }
 
 bool UserMemory::IsMapped(uint64_t address, uint64_t size, bool writable) const {
-  const uint64_t end = address + size;
   std::ifstream maps(absl::StrCat("/proc/", pid_, "/maps"));
-  for (std::string line; address < end && std::getline(maps, line);) {
+  for (std::string line; size > 0 && std::getline(maps, line);) {
     MappedRange range;
     if (!ParseMapsLine(line, &range) || range.end <= address) continue;
     if (range.begin > address || !range.readable || (writable && !range.writable)) return false;
+    size -= std::min(size, range.end - address);
     address = range.end;
   }
-  return address >= end;
+  return size == 0;
 }
 
 }  // namespace nestor::kernel

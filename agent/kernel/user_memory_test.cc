@@ -11,7 +11,7 @@
 namespace nestor::kernel {
 namespace {
 
-constexpr size_t kPageSize = 4096;
+constexpr uint64_t kPageSize = 4096;
 
 // Four pages: writable, read-only, not accessible, writable.
 class UserMemoryTest : public ::testing::Test {
@@ -69,6 +69,7 @@ TEST_F(UserMemoryTest, RangeIsMappedWhenAllItsPagesAre) {
   EXPECT_FALSE(memory_.IsMapped(At(0), 2 * kPageSize, true));
   EXPECT_FALSE(memory_.IsMapped(At(0), 4 * kPageSize, false));
   EXPECT_FALSE(memory_.IsMapped(0, kPageSize, false));
+  EXPECT_FALSE(memory_.IsMapped(~(kPageSize - 1), kPageSize, false));
 }
 
 }  // namespace
