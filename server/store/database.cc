@@ -42,8 +42,8 @@ rocksdb::Options MakeOptions(const DatabaseOptions& options, rocksdb::Env* envir
   result.write_buffer_size = options.write_buffer_bytes;
   // Replay stops before the first damage, wherever it is; VerifyDatabase judges what is left.
   result.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  result.write_dbid_to_manifest = true;
-  result.max_bgerror_resume_count = 0;  // for the errors that NoRecovery does not hear of
+  result.write_dbid_to_manifest = true;  // which has a checksum, unlike the file IDENTITY
+  result.max_bgerror_resume_count = 0;   // for the errors that NoRecovery does not hear of
   result.listeners = {std::make_shared<NoRecovery>()};
   result.keep_log_file_num = kInfoLogsKept;
   result.max_log_file_size = kInfoLogBytes;
@@ -66,6 +66,29 @@ rocksdb::Status WriteRowsOfNewStore(const Database& database) {
   return WriteSynced(database, batch);
 }
 
+// Fills in what is verified, where there is a store, and says how its logs are replayed.
+absl::Status Verify(const StoreDirectory& directory, rocksdb::Options& options,
+                    Database& database) {
+  ASSIGN_OR_RETURN(const StoreDirectory::Contents contents, directory.Inspect());
+  if (contents == StoreDirectory::Contents::kNoStore) {
+    options.create_if_missing = true;
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const VerifiedDatabase verified, VerifyDatabase(directory, options));
+  database.incarnation = verified.incarnation;
+  database.head = verified.head;
+  database.replay = std::make_unique<LogReplay>(verified.identity, verified.revision_of_tables);
+  options.wal_filter = database.replay.get();
+  return absl::OkStatus();
+}
+
+// The first write also proves that the disk takes any, before somebody relies on it.
+rocksdb::Status WriteFirst(Database& database) {
+  if (!database.incarnation.empty()) return MarkSynced(database, database.head.revision);
+  database.incarnation = database.environment->GenerateUniqueId();
+  return WriteRowsOfNewStore(database);
+}
+
 }  // namespace
 
 Database::Database() = default;
@@ -77,33 +100,16 @@ absl::StatusOr<Database> OpenDatabase(const std::string& path, const DatabaseOpt
       options.file_system ? options.file_system : rocksdb::FileSystem::Default();
   StoreDirectory directory(path, file_system);
   RETURN_IF_ERROR(directory.CreateIfMissing());
-  ASSIGN_OR_RETURN(const StoreDirectory::Contents contents, directory.Inspect());
-
   Database database;
   database.environment = rocksdb::NewCompositeEnv(file_system);
   rocksdb::Options db_options = MakeOptions(options, database.environment.get());
-  VerifiedDatabase verified;
-  if (contents == StoreDirectory::Contents::kStore) {
-    ASSIGN_OR_RETURN(verified, VerifyDatabase(directory, db_options));
-    database.replay = std::make_unique<LogReplay>(verified.identity, verified.revision_of_tables);
-    db_options.wal_filter = database.replay.get();
-  } else {
-    db_options.create_if_missing = true;
-  }
+  RETURN_IF_ERROR(Verify(directory, db_options, database));
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened = rocksdb::DB::Open(db_options, path, &db);
   if (!opened.ok()) return directory.Explain(opened);
   database.db.reset(db);
   RETURN_IF_ERROR(FromRocksDb(db->GetDbIdentity(database.identity), path));
-  database.head = verified.head;
-  database.incarnation = verified.incarnation;
-  // Either write also proves that the disk takes any, before somebody relies on it.
-  if (!database.incarnation.empty()) {
-    RETURN_IF_ERROR(FromRocksDb(MarkSynced(database, database.head.revision), path));
-    return database;
-  }
-  database.incarnation = database.environment->GenerateUniqueId();
-  RETURN_IF_ERROR(FromRocksDb(WriteRowsOfNewStore(database), path));
+  RETURN_IF_ERROR(FromRocksDb(WriteFirst(database), path));
   return database;
 }
 

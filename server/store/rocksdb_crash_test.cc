@@ -67,7 +67,8 @@ class CrashingStore {
       const auto revision = CommitAndWait(store, MakeTransaction(next, durability));
       if (!revision.ok()) return false;
       EXPECT_EQ(*revision, next);
-      if (durability == Durability::kSynced) synced_ = next;
+      synced_ = durability == Durability::kSynced ? next : store.SyncedRevision();
+      EXPECT_EQ(store.SyncedRevision(), synced_);
     }
     return true;
   }

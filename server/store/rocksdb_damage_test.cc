@@ -127,14 +127,13 @@ class RocksDbDamage : public ::testing::Test {
   std::shared_ptr<FaultInjectingFileSystem> disk_ =
       std::make_shared<FaultInjectingFileSystem>(backups_.path());
   std::vector<KeyValue> expected_;
-  size_t last_log_size_ = 0;           // before the last Put
-  std::vector<size_t> record_starts_;  // log sizes before each Put
+  size_t last_log_size_ = 0;  // before the last Put
 };
 
 TEST_F(RocksDbDamage, BitFlippedInTheLogBeforeItsLastRecordIsRefusedUntouched) {
   const Image image = MakeImage(0, 3);
   const std::string log = NewestLog(image);
-  for (size_t at = 0; at < last_log_size_; ++at) {
+  for (size_t at = 0; at < last_log_size_; at += 3) {
     Image damaged = image;
     damaged[log][at] ^= static_cast<char>(1 << (at % 8));
     ASSERT_TRUE(RefusesOrHasEverything(damaged)) << "byte " << at;

@@ -44,9 +44,9 @@ class AsNobody {
   ~AsNobody() { EXPECT_EQ(seteuid(0), 0); }
 };
 
-TEST_F(RocksDbDirectory, MissingOneIsCreated) {
+TEST_F(RocksDbDirectory, MissingOneIsCreatedForItsUserAlone) {
   EXPECT_TRUE(Open(path_).ok());
-  EXPECT_TRUE(std::filesystem::is_directory(path_));
+  EXPECT_EQ(std::filesystem::status(path_).permissions(), std::filesystem::perms::owner_all);
 }
 
 TEST_F(RocksDbDirectory, EmptyOneIsUsed) { EXPECT_TRUE(Open(directory_.path() + "/").ok()); }

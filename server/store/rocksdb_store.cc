@@ -41,7 +41,7 @@ rocksdb::WriteBatch MakeBatch(const CommitGroup& group, const std::string& mark)
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(const std::string& path,
-                                                                 RocksDbStoreOptions options,
+                                                                 const RocksDbStoreOptions& options,
                                                                  const Clock& clock) {
   ASSIGN_OR_RETURN(Database database,
                    OpenDatabase(path, {options.write_buffer_bytes, options.block_cache_bytes,
@@ -55,10 +55,10 @@ RocksDbStore::RocksDbStore(std::string path, Database database, const RocksDbSto
       database_(std::move(database)),
       reader_(*database_.db, std::move(path)),
       head_revision_(database_.head.revision),
+      synced_revision_(database_.head.revision),
       queue_(QueueLimits(options)),
       hub_(options.history, database_.head.revision),
       head_(database_.head),
-      synced_revision_(database_.head.revision),
       commit_thread_([this] { Run(); }) {}
 
 RocksDbStore::~RocksDbStore() {
@@ -84,8 +84,7 @@ void RocksDbStore::CommitTogether(std::vector<QueuedTransaction>& transactions) 
   std::vector<absl::StatusOr<int64_t>> answers;
   answers.reserve(transactions.size());
   if (failure_.ok()) {
-    for (const QueuedTransaction& item : transactions)
-      answers.push_back(group.Add(item.transaction));
+    for (const auto& [transaction, done] : transactions) answers.push_back(group.Add(transaction));
     failure_ = Write(group);
   }
   if (failure_.ok()) {
@@ -115,8 +114,8 @@ absl::Status RocksDbStore::Write(const CommitGroup& group) {
 
 void RocksDbStore::Publish(CommitGroup& group) {
   head_ = group.head();
+  head_revision_ = head_.revision;
   if (group.synced()) synced_revision_ = head_.revision;
-  head_revision_.store(head_.revision, std::memory_order_release);
   for (CommittedTransaction& commit : group.TakeCommitted()) {
     hub_.Append(commit.revision, std::move(commit.events), clock_.Now());
   }
@@ -132,9 +131,9 @@ absl::StatusOr<std::vector<KeyValue>> RocksDbStore::Range(absl::string_view begi
   return result;
 }
 
-int64_t RocksDbStore::HeadRevision() const {
-  return head_revision_.load(std::memory_order_acquire);
-}
+int64_t RocksDbStore::HeadRevision() const { return head_revision_; }
+
+int64_t RocksDbStore::SyncedRevision() const { return synced_revision_; }
 
 std::string RocksDbStore::Incarnation() const { return database_.incarnation; }
 

@@ -60,7 +60,7 @@ class RocksDbStore final : public Store {
   //                        a power cut leaves it, is not damage
   //   UNAVAILABLE          any other I/O error
   static absl::StatusOr<std::unique_ptr<RocksDbStore>> Open(const std::string& path,
-                                                            RocksDbStoreOptions options,
+                                                            const RocksDbStoreOptions& options,
                                                             const Clock& clock);
   // Commits what is queued, then closes.
   ~RocksDbStore() override;
@@ -69,6 +69,7 @@ class RocksDbStore final : public Store {
   absl::StatusOr<std::vector<KeyValue>> Range(absl::string_view begin, absl::string_view end,
                                               size_t limit) override;
   int64_t HeadRevision() const override;
+  int64_t SyncedRevision() const override;
   std::string Incarnation() const override;
   absl::StatusOr<std::unique_ptr<WatchHandle>> Watch(int64_t after,
                                                      WatchCallback callback) override;
@@ -86,13 +87,13 @@ class RocksDbStore final : public Store {
   const Database database_;
   const RowReader reader_;
   std::atomic<int64_t> head_revision_;
+  std::atomic<int64_t> synced_revision_;
   CommitQueue queue_;
   WatchHub hub_;
 
   // Used by the commit thread alone.
   StoreHead head_;
-  int64_t synced_revision_;  // up to here all is on stable storage
-  absl::Status failure_;     // not OK: an earlier write failed, and none follows
+  absl::Status failure_;  // not OK: an earlier write failed, and none follows
 
   std::thread commit_thread_;
 };

@@ -69,6 +69,8 @@ TEST_F(RocksDbStoreTest, GroupOfRelaxedTransactionsIsNotSynced) {
   const int before = disk_->Count(Operation::kSync);
   CommitAsOneGroup(*store, std::vector(100, Durability::kRelaxed));
   EXPECT_EQ(disk_->Count(Operation::kSync), before);
+  EXPECT_EQ(store->HeadRevision(), 100);
+  EXPECT_EQ(store->SyncedRevision(), 0);
 }
 
 TEST_F(RocksDbStoreTest, OneSyncedTransactionSyncsItsGroup) {
@@ -173,13 +175,21 @@ rocksdb::IOStatus DiskFull() {
   return status;
 }
 
+// An error that RocksDB believes another file will not have.
+rocksdb::IOStatus FileFailed() {
+  rocksdb::IOStatus status = rocksdb::IOStatus::IOError("EIO");
+  status.SetScope(rocksdb::IOStatus::IOErrorScope::kIOErrorScopeFile);
+  return status;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     RocksDb, FailingDisk,
     ::testing::Values(DiskFailure{"AppendEio", Operation::kAppend,
                                   rocksdb::IOStatus::IOError("EIO")},
                       DiskFailure{"AppendEnospc", Operation::kAppend, DiskFull()},
                       DiskFailure{"SyncEio", Operation::kSync, rocksdb::IOStatus::IOError("EIO")},
-                      DiskFailure{"SyncEnospc", Operation::kSync, DiskFull()}),
+                      DiskFailure{"SyncEnospc", Operation::kSync, DiskFull()},
+                      DiskFailure{"SyncOfOneFile", Operation::kSync, FileFailed()}),
     [](const auto& test) { return test.param.name; });
 
 }  // namespace

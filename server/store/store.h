@@ -108,6 +108,12 @@ class Store {
   // The newest revision.
   virtual int64_t HeadRevision() const = 0;
 
+  // The newest revision that no power cut takes back: at most the head, which relaxed commits
+  // advance alone. After a power cut the revisions above it may be given anew to other
+  // commits, so what outlives the store (a fence) must hold none of them. A synced commit is
+  // counted in before its watchers see it.
+  virtual int64_t SyncedRevision() const = 0;
+
   // UUID of this life of the store, minted when it was created.
   virtual std::string Incarnation() const = 0;
 

@@ -177,6 +177,17 @@ TEST_P(StoreConformance, ReopenedStoreHasSameRowsRevisionAndIncarnation) {
   EXPECT_EQ(MustCommit({{Compare::Unchanged("b", 2)}, {{"b", "3"}}, {}}), 4);
 }
 
+TEST_P(StoreConformance, SyncedRevisionIsAtMostTheHeadAndCountsSyncedCommits) {
+  EXPECT_EQ(store().SyncedRevision(), 0);
+  EXPECT_EQ(MustPut("a", "1"), 1);
+  EXPECT_EQ(store().SyncedRevision(), 1);
+  MustCommit({{}, {{"a", "2"}}, {}, Durability::kRelaxed});
+  EXPECT_GE(store().SyncedRevision(), 1);
+  EXPECT_LE(store().SyncedRevision(), store().HeadRevision());
+  MustPut("a", "3");
+  EXPECT_EQ(store().SyncedRevision(), 3);
+}
+
 TEST_P(StoreConformance, AnotherStoreHasAnotherIncarnation) {
   const auto other = GetParam().make({});
   EXPECT_NE(store().Incarnation(), other->store().Incarnation());

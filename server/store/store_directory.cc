@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -68,7 +69,12 @@ absl::Status StoreDirectory::CreateIfMissing() {
   bool is_directory = false;
   const rocksdb::IOStatus found =
       file_system_->IsDirectory(path_, kIoOptions, &is_directory, nullptr);
-  if (found.ok() && is_directory) return absl::OkStatus();
+  if (found.ok() && is_directory) {
+    // It may be of an earlier start that was killed before it synced. A parent that this
+    // process may not open is another's to look after.
+    SyncParent().IgnoreError();
+    return absl::OkStatus();
+  }
   if (found.ok()) {
     return absl::FailedPreconditionError(
         absl::StrCat(path_, " is a file; the store needs a directory of its own"));
@@ -80,6 +86,8 @@ absl::Status StoreDirectory::CreateIfMissing() {
   }
   if (!created.ok() && IsForbidden(Parent())) return PermissionDenied(Parent(), created);
   if (!created.ok()) return Explain(created);
+  std::error_code error;  // a file system without permissions has nothing to restrict
+  std::filesystem::permissions(path_, std::filesystem::perms::owner_all, error);
   return SyncParent();
 }
 

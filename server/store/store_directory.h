@@ -34,7 +34,8 @@ class StoreDirectory {
 
   StoreDirectory(std::string path, std::shared_ptr<rocksdb::FileSystem> file_system);
 
-  // Makes the directory, durably, unless it is there. Its parent must be there.
+  // Makes the directory, durably and for this user alone, unless it is there. Its parent must
+  // be there.
   //   FAILED_PRECONDITION  `path` is a file, or its parent is missing
   absl::Status CreateIfMissing();
 
