@@ -45,18 +45,22 @@ void StampRevision(int64_t revision, google::protobuf::Message* reply) {
   }
 }
 
-uint64_t Fingerprint(const google::protobuf::Message& message) {
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    message.SerializeToCodedStream(&coded);
-  }
+uint64_t Fingerprint(absl::string_view bytes) {
   // FNV-1a, 64 bits: offset basis and prime of its specification.
   uint64_t hash = 0xcbf29ce484222325;
   for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
   return hash;
+}
+
+uint64_t Fingerprint(const google::protobuf::Message& message) {
+  std::string bytes = message.GetDescriptor()->full_name();
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);  // appends
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&coded);
+  }
+  return Fingerprint(bytes);
 }
 
 }  // namespace nestor::server

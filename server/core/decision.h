@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
 #include "server/store/store.h"
 
@@ -27,8 +28,9 @@ struct Decision {
 // yet, and of an ApplyVirtualMachineResponse.
 void StampRevision(int64_t revision, google::protobuf::Message* reply);
 
-// A stable 64-bit fingerprint (FNV-1a over the deterministic serialization): etags, and
-// telling a repeated request from another one.
+// A stable 64-bit fingerprint (FNV-1a). Of a message: over its type and its deterministic
+// serialization; makes etags, and tells a repeated request from another one.
+uint64_t Fingerprint(absl::string_view bytes);
 uint64_t Fingerprint(const google::protobuf::Message& message);
 
 }  // namespace nestor::server

@@ -1,6 +1,5 @@
 #include "server/core/explain.h"
 
-#include <array>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,58 +10,100 @@
 namespace nestor::server {
 namespace {
 
-// A cause and one next step; $N is the binding, $V its machine, $H its host, $D its device,
-// $P its PASID.
+// What a reason means: $N is the binding, $V its machine, $H its host ($I the id alone), $D its
+// device, $P its PASID.
 struct Advice {
   absl::string_view reason;
   absl::string_view cause;
   absl::string_view next_step;
 };
 
-constexpr std::array kAdvice = {
-    Advice{"WAITING_FOR_VMM",
-           "no virtual machine monitor has connected for $V, so there is no guest memory to "
-           "translate into",
-           "start the monitor with the vfio-user socket of $D on $H; then: nestorctl wait $N"},
-    Advice{"PASID_TAKEN_ON_HOST",
-           "another process of $H holds PASID $P: with type1, PASIDs are shared by the whole "
-           "host",
-           "create the binding with another PASID, or with any_of; it is retried meanwhile"},
-    Advice{
-        "TRANSLATION_GAP_NOT_ALLOWED",
-        "type1 must unbind the old root before it binds the new one, and the binding does not "
-        "allow a gap; the old root is still bound",
-        "set spec.allow_translation_gap on $N, or quiesce the PASID and create the binding anew"},
-    Advice{"VM_INSTANCE_GONE",
-           "the guest whose page table this was has gone or was reset; its root means nothing to "
-           "the next one",
-           "update $N with the root of the new guest"},
-    Advice{"VM_INSTANCE_MISMATCH",
-           "the binding is for another boot of the guest than the one that runs",
-           "update $N with the vm_instance shown by: nestorctl get vms"},
-    Advice{"UNSUPPORTED",
-           "the host's kernel interface cannot bind this: type1 binds PASIDs, not a whole device",
-           "delete $N and create it with a PASID or any_of"},
-    Advice{"MEMORY_INCOMPLETE", "part of the guest's memory could not be mapped into stage 2",
-           "see the conditions of the machine: nestorctl describe vm $V (often the memlock limit)"},
-    Advice{"DEVICE_UNSUITABLE", "the device cannot nest on this host",
-           "see why: nestorctl describe device $H/$D"},
-    Advice{"DEVICE_NOT_ATTACHED", "the device could not be opened for $V",
-           "see the conditions of the machine: nestorctl describe vm $V"},
-    Advice{"FIELD_INVALID", "the host's agent refused a value that the server let through",
-           "correct the field named in the message and apply again"},
-    Advice{"FORMAT_UNSUPPORTED", "the host's IOMMU does not walk page tables of this format",
-           "use the format that the device lists: nestorctl describe device $H/$D"},
-    Advice{"PASID_CONFLICT", "another binding of the machine holds the same PASID of the device",
-           "delete one of the two"},
-    Advice{"VM_UNKNOWN", "the owner process of $V does not run on $H",
-           "look at the agent's log on $H"},
-    Advice{"WAITING_FOR_AGENT", "the agent of $H has not answered for this generation yet",
-           "nestorctl wait $N"},
-    Advice{"HOST_NEVER_SEEN", "the agent of $H has never connected",
-           "start nestor-agent --host on $H"},
-    Advice{"HOST_UNKNOWN", "the agent of $H is silent; what its kernel holds is not known",
-           "look at nestor-agent on $H; nothing is freed until it is back"},
+constexpr Advice kAdvice[] = {
+    {"WAITING_FOR_AGENT", "the agent of $H has not answered for this generation yet",
+     "nestorctl wait $N"},
+    {"HOST_NEVER_SEEN", "the agent of $H has never connected",
+     "start nestor-agent for $H and point it at this server"},
+    {"HOST_UNKNOWN",
+     "the agent of $H is silent, so what its kernel holds is not known; nothing is freed",
+     "look at nestor-agent on $H"},
+    {"WAITING_FOR_VMM",
+     "no virtual machine monitor has connected for $V, so there is no guest memory to translate "
+     "into",
+     "start the monitor with the vfio-user socket of $D on $H; then: nestorctl wait $N"},
+    {"MEMORY_INCOMPLETE", "part of the guest's memory could not be mapped into stage 2",
+     "nestorctl describe vm $V; often the agent's memory lock limit on $H is too low"},
+    {"VM_INSTANCE_GONE",
+     "the guest whose page table this was has gone or was reset; its root means nothing to the "
+     "next one",
+     "update $N with a root of the guest that runs now"},
+    {"VM_INSTANCE_MISMATCH", "the binding is for another boot of the guest than the one that runs",
+     "update $N with the vm_instance that is shown by: nestorctl describe vm $V"},
+    {"TRANSLATION_GAP_NOT_ALLOWED",
+     "type1 unbinds the old root before it binds the new one, and the binding does not allow that "
+     "gap; the old root is still bound",
+     "set allow_translation_gap on $N, or delete it and create it again while the PASID is quiet"},
+    {"PASID_TAKEN_ON_HOST",
+     "another process of $H holds PASID $P (with type1 the whole host shares PASIDs), or the "
+     "host's quota is used up; it is retried",
+     "delete $N and create it with another PASID or any_of"},
+    {"PASID_CONFLICT", "another binding of the machine holds PASID $P of $D",
+     "delete one of the two"},
+    {"PASID_NOT_ALLOCATED", "the agent bound before it reserved the PASID, which is a bug in it",
+     "report it with the log of nestor-agent on $H"},
+    {"UNSUPPORTED",
+     "the host's kernel interface cannot do this; type1 binds PASIDs, never a whole device",
+     "delete $N and create it with a PASID or any_of"},
+    {"FIELD_INVALID", "the agent of $H refused a value that the server let through",
+     "correct the field that the message names and apply again"},
+    {"FORMAT_UNSUPPORTED", "the host's IOMMU does not walk page tables of this format",
+     "use a format that is shown by: nestorctl describe device $I/$D"},
+    {"DEVICE_UNSUITABLE", "the device cannot do this on this host",
+     "nestorctl describe device $I/$D"},
+    {"DEVICE_NOT_ATTACHED", "the device could not be opened for $V yet",
+     "nestorctl describe vm $V"},
+    {"DEVICE_GONE", "the device has disappeared from $H", "look at lspci and the kernel log on $H"},
+    {"DRIVER_NOT_VFIO", "the device is not bound to vfio-pci",
+     "on $H: driverctl set-override $D vfio-pci"},
+    {"NO_DEVICE", "$H has no such PCI function", "compare with lspci -D on $H"},
+    {"NO_VFIO", "VFIO is not loaded on $H, or the agent cannot see it", "on $H: modprobe vfio-pci"},
+    {"NO_IOMMU_GROUP", "no active IOMMU is in front of the device",
+     "boot $H with intel_iommu=on,sm_on and VT-d enabled in its firmware"},
+    {"GROUP_NOT_VIABLE", "functions of the same IOMMU group are bound to host drivers",
+     "unbind those that the message names on $H"},
+    {"GROUP_SHARED", "the device shares its IOMMU group with other functions",
+     "use a device that is alone in its group: nestorctl get devices"},
+    {"GROUP_BUSY", "another process of $H holds the IOMMU group of the device; it is retried",
+     "on $H: fuser -v /dev/vfio/*"},
+    {"NESTING_UNSUPPORTED_KERNEL", "the kernel of $H cannot nest",
+     "boot $H with a kernel that has VFIO_IOMMU_NESTING_OP"},
+    {"NESTING_UNSUPPORTED_HARDWARE", "an IOMMU of $H cannot nest",
+     "boot $H with intel_iommu=on,sm_on and VT-d scalable mode in its firmware"},
+    {"PASID_UNSUPPORTED", "the IOMMU or the device has no PASIDs",
+     "use another device: nestorctl get devices"},
+    {"PASID_QUOTA", "the processes of $H have reserved all PASIDs", "end some of them on $H"},
+    {"PERMISSION", "the agent of $H may not do this", "give it the access that the message names"},
+    {"KERNEL_BUSY", "the kernel was busy; it is retried",
+     "nestorctl wait $N; if it lasts, look for another owner of $D on $H"},
+    {"KERNEL_REFUSED", "the kernel refused a request that is valid as far as Nestor knows",
+     "look at the kernel log on $H and report it"},
+    {"KERNEL_ERROR", "the kernel answered with an error for which there is no rule; it is retried",
+     "look at the kernel log on $H"},
+    {"HOST_OUT_OF_MEMORY", "$H is out of memory, or over its memory lock limit; it is retried",
+     "free memory on $H, or raise the agent's limit"},
+    {"HOST_OUT_OF_DESCRIPTORS", "the agent of $H has no file descriptors left; it is retried",
+     "raise its limit (LimitNOFILE=)"},
+    {"PROBE_FAILED", "the agent could not find out what the device can do",
+     "nestorctl describe device $I/$D"},
+    {"SHIM_LAUNCH_FAILED", "the agent could not start the owner of the machine's kernel state",
+     "look at the log of nestor-agent on $H"},
+    {"VMM_ENDPOINT_FAILED", "the agent could not open the vfio-user socket of $D",
+     "look at the rights and the length of the agent's --run-dir on $H"},
+    {"VM_UNKNOWN", "the binding reached $H before its machine",
+     "nestorctl wait $N; if it lasts, look at the log of nestor-agent on $H"},
+    {"STALE_FENCE", "an older server spoke to $H and was refused", "stop the older server"},
+    {"HOLD", "$H was told its bindings by another store, so nothing there is touched",
+     "see the operations guide: another store"},
+    {"UNAVAILABLE", "the device was busy; it is retried", "nestorctl wait $N"},
 };
 
 Advice AdviceFor(absl::string_view reason) {
@@ -94,11 +135,12 @@ void AddRungs(const v1::PasidBinding& binding, v1::ExplainPasidBindingResponse* 
 }
 
 // Why the first unmet rung is not met.
-std::string ReasonOf(const v1::PasidBinding& binding, v1::HostStatus::State host) {
-  if (host == v1::HostStatus::STATE_NEVER_SEEN) return "HOST_NEVER_SEEN";
-  if (host == v1::HostStatus::STATE_UNKNOWN) return "HOST_UNKNOWN";
-  const v1::PasidBindingStatus& status = binding.status();
-  return status.failure().reason().empty() ? "WAITING_FOR_AGENT" : status.failure().reason();
+std::string ReasonOf(const v1::PasidBinding& binding, const HostRecord* host) {
+  if (host == nullptr || StateOf(*host) == v1::HostStatus::STATE_NEVER_SEEN)
+    return "HOST_NEVER_SEEN";
+  if (StateOf(*host) == v1::HostStatus::STATE_UNKNOWN) return "HOST_UNKNOWN";
+  const std::string& reason = binding.status().failure().reason();
+  return reason.empty() ? "WAITING_FOR_AGENT" : reason;
 }
 
 }  // namespace
@@ -113,15 +155,13 @@ v1::ExplainPasidBindingResponse Explain(const View& view, absl::string_view name
   const std::string machine = PasidBindingName::Parse(name)->Parent().ToString();
   const VirtualMachineRecord* record = view.FindVirtualMachine(machine);
   const std::string host_name = record != nullptr ? record->host() : "";
-  absl::string_view host_id = host_name;
-  absl::ConsumePrefix(&host_id, "hosts/");
-  const v1::Host host = view.HostResource(host_id);
-  response.set_reason(ReasonOf(binding, host.status().state()));
+  response.set_reason(ReasonOf(binding, view.FindHost(absl::StripPrefix(host_name, "hosts/"))));
   const Advice advice = AdviceFor(response.reason());
   const std::vector<std::pair<std::string, std::string>> words = {
       {"$N", std::string(name)},
       {"$V", machine},
       {"$H", host_name},
+      {"$I", std::string(absl::StripPrefix(host_name, "hosts/"))},
       {"$D", binding.spec().device()},
       {"$P", absl::StrCat(binding.status().effective_pasid())}};
   response.set_cause(absl::StrReplaceAll(advice.cause, words));

@@ -3,9 +3,13 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <google/protobuf/util/time_util.h>
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "api/support/errors.h"
 #include "server/core/keys.h"
 
@@ -47,40 +51,67 @@ absl::Status IntentDraft::ClaimDevice(const std::string& host, const std::string
 
 absl::Status IntentDraft::ClaimPasid(const std::string& host, const std::string& bdf,
                                      uint32_t pasid, const std::string& holder) {
-  const std::string key = keys::PasidClaim(host, bdf, pasid);
-  if (auto it = claimed_.find(key); it != claimed_.end()) {
-    return errors::PasidInUse(bdf, pasid, it->second);
-  }
-  const ClaimRecord claim = view_.PasidClaim(host, bdf, pasid);
+  ClaimRecord claim = claimed_[host].Find(bdf, pasid);
+  const bool released = !released_[host].Find(bdf, pasid).holder.empty();
+  if (claim.holder.empty() && !released) claim = view_.PasidClaim(host, bdf, pasid);
   if (!claim.holder.empty()) return errors::PasidInUse(bdf, pasid, claim.holder);
-  RelyOn(key, 0);
+  const std::string key = keys::PasidClaim(host, bdf, pasid);
+  if (!released) RelyOn(key, 0);
   storage::v1::ClaimRow row;
   row.set_holder(holder);
   Put(key, row);
-  claimed_[key] = holder;
-  ClaimedPasids(host, "").insert(pasid);
-  ClaimedPasids(host, bdf).insert(pasid);
+  claimed_[host].Insert(bdf, pasid, {holder, 0});
   return absl::OkStatus();
 }
 
-std::set<uint32_t>& IntentDraft::ClaimedPasids(const std::string& host, const std::string& bdf) {
-  const auto [it, is_new] = claimed_pasids_.try_emplace(absl::StrCat(host, "/", bdf));
-  if (is_new) it->second = view_.ClaimedPasids(host, bdf);
-  return it->second;
+void IntentDraft::ReleaseDevice(const std::string& host, const std::string& bdf,
+                                const std::string& holder) {
+  const ClaimRecord claim = view_.DeviceClaim(host, bdf);
+  if (claim.holder != holder) return;
+  RelyOn(keys::DeviceClaim(host, bdf), claim.revision);
+  Delete(keys::DeviceClaim(host, bdf));
+}
+
+void IntentDraft::ReleasePasid(const std::string& host, const std::string& bdf, uint32_t pasid,
+                               const std::string& holder) {
+  const ClaimRecord claim = view_.PasidClaim(host, bdf, pasid);
+  if (claim.holder != holder) return;
+  RelyOn(keys::PasidClaim(host, bdf, pasid), claim.revision);
+  Delete(keys::PasidClaim(host, bdf, pasid));
+  released_[host].Insert(bdf, pasid, claim);
+  searched_.clear();
+}
+
+uint32_t IntentDraft::NextFree(const std::string& host, const std::string& bdf, uint32_t first,
+                               bool wait) {
+  static const PasidIndex* const kNone = new PasidIndex();
+  const HostClaims& claims = view_.ClaimsOf(host);
+  while (true) {
+    uint32_t next = claims.pasids.NextFree(bdf, first, released_[host]);
+    next = claimed_[host].NextFree(bdf, next, *kNone);
+    if (wait) next = claims.pasids_on_their_way.NextFree(bdf, next, *kNone);
+    if (next == first) return first;
+    first = next;
+  }
 }
 
 absl::StatusOr<uint32_t> IntentDraft::PickPasid(const std::string& host, const std::string& bdf,
-                                                const v1::PasidRange& range) {
-  for (const std::string& scope : {std::string(), bdf}) {
-    const std::set<uint32_t>& claimed = ClaimedPasids(host, scope);
-    uint32_t candidate = range.first();
-    // The claimed ones are in order, so the first gap is the lowest free PASID.
-    for (auto it = claimed.lower_bound(candidate); it != claimed.end() && *it == candidate; ++it) {
-      ++candidate;
+                                                uint32_t first, uint32_t last) {
+  uint32_t& pasid = searched_.try_emplace({host, first}, first).first->second;
+  pasid = NextFree(host, "", pasid, true);
+  if (pasid <= last) {
+    for (const auto& [other, owner] : view_.ClaimsOf(host).devices) {
+      const std::string key = keys::PasidClaim(host, other, pasid);
+      RelyOn(key, view_.PasidClaim(host, other, pasid).revision);
     }
-    if (candidate <= range.last()) return candidate;
+    return pasid;
   }
-  return errors::PasidSpaceFull(bdf, range.first(), range.last());
+  // What is on its way may come to nothing: only what is held makes the range full.
+  for (const bool wait : {true, false}) {
+    const uint32_t on_device = NextFree(host, bdf, first, wait);
+    if (on_device <= last) return on_device;
+  }
+  return errors::PasidSpaceFull(bdf, first, last);
 }
 
 Decision IntentDraft::Finish(std::shared_ptr<google::protobuf::Message> reply) && {
@@ -94,6 +125,12 @@ Decision IntentDraft::Finish(std::shared_ptr<google::protobuf::Message> reply) &
   for (auto& [key, row] : puts_) decision.transaction.puts.emplace_back(key, std::move(row));
   decision.transaction.deletes.assign(deletes_.begin(), deletes_.end());
   return decision;
+}
+
+MachineContext ContextOf(const View& view, const VirtualMachineName& name,
+                         const v1::VirtualMachineSpec& spec) {
+  const absl::string_view host = absl::StripPrefix(spec.placement().host(), "hosts/");
+  return {name, spec, std::string(host), view.FindHost(host)};
 }
 
 bool WasSeen(const HostRecord* host) {
@@ -128,18 +165,26 @@ storage::v1::RowMetadata NewRowMetadata(const IntentDraft& draft, const std::str
   return metadata;
 }
 
-absl::Status CheckEtag(const std::string& name, const std::string& etag,
-                       const google::protobuf::Message& row) {
+absl::Status CheckCurrent(const std::string& name, const std::string& etag,
+                          const google::protobuf::Message& row) {
   const std::string current = Etag(row);
   return etag.empty() || etag == current ? absl::OkStatus() : errors::EtagMismatch(name, current);
 }
 
-absl::Status Prefixed(const std::string& prefix, const absl::Status& status) {
-  if (prefix.empty() || status.ok()) return status;
-  absl::Status result(status.code(), absl::StrCat(prefix, ": ", status.message()));
+absl::Status At(const std::string& path, const absl::Status& status) {
+  if (status.ok() || absl::StartsWith(status.message(), path)) return status;
+  absl::Status result(status.code(), absl::StrCat(path, ": ", status.message()));
   status.ForEachPayload(
       [&](absl::string_view type, const absl::Cord& payload) { result.SetPayload(type, payload); });
   return result;
+}
+
+std::vector<int> DraftOrder(const std::vector<const v1::PasidBinding*>& bindings) {
+  std::vector<int> order(bindings.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_partition(order.begin(), order.end(),
+                        [&](int i) { return !bindings[i]->spec().has_any_of(); });
+  return order;
 }
 
 bool SameMessage(const google::protobuf::Message& a, const google::protobuf::Message& b) {

@@ -41,24 +41,37 @@ class IntentDraft {
                            const std::string& holder);
   absl::Status ClaimPasid(const std::string& host, const std::string& bdf, uint32_t pasid,
                           const std::string& holder);
-  // The lowest PASID of the range that is free on the whole host, else on the device.
-  // PASID_SPACE_FULL.
+  // Give up claims of `holder`; one that it does not have stays.
+  void ReleaseDevice(const std::string& host, const std::string& bdf, const std::string& holder);
+  void ReleasePasid(const std::string& host, const std::string& bdf, uint32_t pasid,
+                    const std::string& holder);
+  // The lowest PASID of the range that is free on the whole host (type1 shares them there),
+  // else on the device. PASID_SPACE_FULL.
   absl::StatusOr<uint32_t> PickPasid(const std::string& host, const std::string& bdf,
-                                     const v1::PasidRange& range);
+                                     uint32_t first, uint32_t last);
 
   Decision Finish(std::shared_ptr<google::protobuf::Message> reply) &&;
 
  private:
-  std::set<uint32_t>& ClaimedPasids(const std::string& host, const std::string& bdf);
+  // The lowest PASID from `first` on that is free on the device, or (empty bdf) on the whole
+  // host, after this draft and, if `wait`, after the transactions on their way.
+  uint32_t NextFree(const std::string& host, const std::string& bdf, uint32_t first, bool wait);
 
   const View& view_;
   const absl::Time now_;
   std::map<std::string, Compare> compares_;
   std::map<std::string, std::string> puts_;
   std::set<std::string> deletes_;
-  std::map<std::string, std::string> claimed_;                // key -> holder, in this draft
-  std::map<std::string, std::set<uint32_t>> claimed_pasids_;  // "host/bdf" or "host/"
+  // In this draft, by host.
+  std::map<std::string, PasidIndex> claimed_;
+  std::map<std::string, PasidIndex> released_;
+  // Where the last search for a PASID free on a host from the key's on ended, so that a batch
+  // does not search the same PASIDs again and again.
+  std::map<std::pair<std::string, uint32_t>, uint32_t> searched_;
 };
+
+MachineContext ContextOf(const View& view, const VirtualMachineName& name,
+                         const v1::VirtualMachineSpec& spec);
 
 // Whether the host's agent ever reported its devices.
 bool WasSeen(const HostRecord* host);
@@ -69,15 +82,30 @@ absl::Status CheckDevice(const MachineContext& machine, const std::string& bdf);
 storage::v1::RowMetadata NewRowMetadata(const IntentDraft& draft, const std::string& uid,
                                         const v1::Metadata& wanted);
 // Whether the client's etag, where it gave one, is that of the row. ETAG_MISMATCH.
-absl::Status CheckEtag(const std::string& name, const std::string& etag,
-                       const google::protobuf::Message& row);
+absl::Status CheckCurrent(const std::string& name, const std::string& etag,
+                          const google::protobuf::Message& row);
+bool SameMessage(const google::protobuf::Message& a, const google::protobuf::Message& b);
+bool SameLabels(const v1::Metadata& wanted, const storage::v1::RowMetadata& row);
+
 // Takes labels and spec into `row`; whether anything changed. The generation counts changes of
 // the spec.
 template <typename Row, typename Spec>
-bool UpdateRow(const IntentDraft& draft, const v1::Metadata& wanted, const Spec& spec, Row* row);
+bool UpdateRow(const IntentDraft& draft, const v1::Metadata& wanted, const Spec& spec, Row* row) {
+  const bool new_spec = !SameMessage(row->spec(), spec);
+  if (!new_spec && SameLabels(wanted, row->metadata())) return false;
+  storage::v1::RowMetadata& metadata = *row->mutable_metadata();
+  if (new_spec) metadata.set_generation(metadata.generation() + 1);
+  *metadata.mutable_update_time() = draft.now();
+  *metadata.mutable_labels() = wanted.labels();
+  *row->mutable_spec() = spec;
+  return true;
+}
 
-// `status` with `prefix` before its message, its details kept.
-absl::Status Prefixed(const std::string& prefix, const absl::Status& status);
+// `status` with `path` before its message unless it is there; its details kept.
+absl::Status At(const std::string& path, const absl::Status& status);
+// The indexes of `bindings` in the order in which they are to be drafted: those that name
+// their PASID first, so that none of the others picks it.
+std::vector<int> DraftOrder(const std::vector<const v1::PasidBinding*>& bindings);
 
 // Bindings, shared by the single methods, the batches and Apply. `path` is the request's path
 // of the binding, e.g. "requests[3].pasid_binding". Each puts into the draft and returns the
@@ -90,25 +118,17 @@ absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::stri
                                              const v1::PasidBinding& wanted, bool* changed);
 v1::PasidBinding DraftDelete(IntentDraft& draft, const std::string& name);
 
+// Virtual machines, shared likewise.
+absl::StatusOr<v1::VirtualMachine> DraftCreateMachine(IntentDraft& draft, const UidSource& uids,
+                                                      const v1::VirtualMachine& wanted);
+// A device may be taken away from bindings in `going_bindings`, which are deleted with it.
+absl::StatusOr<v1::VirtualMachine> DraftUpdateMachine(IntentDraft& draft,
+                                                      const v1::VirtualMachine& wanted,
+                                                      const std::set<std::string>& going_bindings,
+                                                      bool* changed);
+
 // Removes a resource with its claims and what was observed of it.
 void DraftPurgeBinding(IntentDraft& draft, const std::string& name);
 void DraftPurgeMachine(IntentDraft& draft, const std::string& name);
-
-// ---- implementation ----
-
-bool SameMessage(const google::protobuf::Message& a, const google::protobuf::Message& b);
-bool SameLabels(const v1::Metadata& wanted, const storage::v1::RowMetadata& row);
-
-template <typename Row, typename Spec>
-bool UpdateRow(const IntentDraft& draft, const v1::Metadata& wanted, const Spec& spec, Row* row) {
-  const bool new_spec = !SameMessage(row->spec(), spec);
-  if (!new_spec && SameLabels(wanted, row->metadata())) return false;
-  storage::v1::RowMetadata& metadata = *row->mutable_metadata();
-  if (new_spec) metadata.set_generation(metadata.generation() + 1);
-  *metadata.mutable_update_time() = draft.now();
-  *metadata.mutable_labels() = wanted.labels();
-  *row->mutable_spec() = spec;
-  return true;
-}
 
 }  // namespace nestor::server

@@ -31,7 +31,8 @@ absl::StatusOr<Decision> UpdateHost(const View& view, absl::Time now,
   ASSIGN_OR_RETURN(const HostName name, HostName::Parse(request.host().name()));
   const HostRecord* stored = view.FindHost(name.host);
   if (stored == nullptr) return errors::NotFound(request.host().name());
-  RETURN_IF_ERROR(CheckEtag(request.host().name(), request.host().metadata().etag(), stored->row));
+  RETURN_IF_ERROR(
+      CheckCurrent(request.host().name(), request.host().metadata().etag(), stored->row));
   google::protobuf::FieldMask mask = request.update_mask();
   if (mask.paths().empty()) {
     mask.add_paths("metadata.labels");
@@ -61,7 +62,7 @@ absl::StatusOr<Decision> DeleteHost(const View& view, const v1::DeleteHostReques
   const HostRecord* stored = view.FindHost(name.host);
   if (stored == nullptr && !request.allow_missing()) return errors::NotFound(request.name());
   if (stored == nullptr) return std::move(draft).Finish(std::move(reply));
-  RETURN_IF_ERROR(CheckEtag(request.name(), request.etag(), stored->row));
+  RETURN_IF_ERROR(CheckCurrent(request.name(), request.etag(), stored->row));
   if (!stored->virtual_machines.empty()) {
     return errors::HasChildren(request.name(),
                                absl::StrCat(stored->virtual_machines.size(), " virtual machines"));

@@ -14,6 +14,10 @@
 namespace nestor::server {
 namespace {
 
+// PCIe 6.0, 10.5.1: a PASID has up to 20 bits.
+constexpr uint32_t kPasidBits = 20;
+constexpr uint32_t kMaxPasid = (uint32_t{1} << kPasidBits) - 1;
+
 // The stored machine under which a binding may be created, which the draft then relies on.
 absl::StatusOr<MachineContext> MachineFor(IntentDraft& draft, const VirtualMachineName& name) {
   const std::string resource = name.ToString();
@@ -21,37 +25,39 @@ absl::StatusOr<MachineContext> MachineFor(IntentDraft& draft, const VirtualMachi
   if (record == nullptr) return errors::NotFound(resource);
   if (record->row.metadata().has_delete_time()) return errors::Deleting(resource);
   draft.RelyOn(keys::VirtualMachine(name), record->revision);
-  MachineContext machine{name, record->row.spec(), "", nullptr};
-  absl::string_view host = record->host();
-  absl::ConsumePrefix(&host, "hosts/");
-  machine.host = std::string(host);
-  machine.host_record = draft.view().FindHost(host);
-  return machine;
+  return ContextOf(draft.view(), name, record->row.spec());
 }
 
-absl::Status CheckWidth(const MachineContext& machine, const std::string& field,
-                        const std::string& bdf, uint32_t highest_pasid) {
-  if (!WasSeen(machine.host_record)) return absl::OkStatus();
-  const uint32_t bits = machine.host_record->devices.at(bdf).pasid_bits();
-  if (highest_pasid < (uint64_t{1} << bits)) return absl::OkStatus();
-  return errors::FieldInvalid(
-      field, absl::StrCat("device ", bdf, " has ", bits, " PASID bits: it takes 1 to ",
-                          (uint64_t{1} << bits) - 1));
+// The highest PASID that the device takes, as far as it is known.
+uint32_t HighestPasid(const MachineContext& machine, const std::string& bdf) {
+  if (!WasSeen(machine.host_record)) return kMaxPasid;
+  return (uint32_t{1} << std::min(machine.host_record->devices.at(bdf).pasid_bits(), kPasidBits)) -
+         1;
 }
 
 // The PASID that the binding will hold, claimed; 0 for RID, which claims the device's PASID 0.
 absl::StatusOr<uint32_t> ClaimTarget(IntentDraft& draft, const MachineContext& machine,
                                      const std::string& path, const v1::PasidBinding& wanted) {
   const v1::PasidBindingSpec& spec = wanted.spec();
+  const std::string& bdf = spec.device();
   uint32_t pasid = 0;
-  if (spec.has_pasid()) {
+  if (!spec.has_rid()) {
+    const uint32_t highest = HighestPasid(machine, bdf);
+    if (highest == 0) {
+      return errors::DeviceUnsuitable(bdf, "PASID_UNSUPPORTED: it has no PASIDs");
+    }
+    const uint32_t lowest_wanted = spec.has_pasid() ? spec.pasid() : spec.any_of().first();
+    if (lowest_wanted > highest) {
+      return errors::FieldInvalid(path + (spec.has_pasid() ? ".spec.pasid" : ".spec.any_of.first"),
+                                  absl::StrCat("device ", bdf, " takes PASIDs 1 to ", highest));
+    }
     pasid = spec.pasid();
-    RETURN_IF_ERROR(CheckWidth(machine, path + ".spec.pasid", spec.device(), pasid));
-  } else if (spec.has_any_of()) {
-    ASSIGN_OR_RETURN(pasid, draft.PickPasid(machine.host, spec.device(), spec.any_of()));
-    RETURN_IF_ERROR(CheckWidth(machine, path + ".spec.any_of", spec.device(), pasid));
+    if (spec.has_any_of()) {
+      ASSIGN_OR_RETURN(pasid, draft.PickPasid(machine.host, bdf, spec.any_of().first(),
+                                              std::min(spec.any_of().last(), highest)));
+    }
   }
-  RETURN_IF_ERROR(draft.ClaimPasid(machine.host, spec.device(), pasid, wanted.name()));
+  RETURN_IF_ERROR(draft.ClaimPasid(machine.host, bdf, pasid, wanted.name()));
   return pasid;
 }
 
@@ -72,8 +78,8 @@ absl::Status CheckImmutable(const std::string& path, const v1::PasidBindingSpec&
                               "is immutable; delete the binding and create another");
 }
 
-absl::Status MergeMask(const google::protobuf::FieldMask& mask, const v1::PasidBinding& wanted,
-                       v1::PasidBinding* current) {
+void MergeMask(const google::protobuf::FieldMask& mask, const v1::PasidBinding& wanted,
+               v1::PasidBinding* current) {
   google::protobuf::FieldMask paths = mask;
   if (paths.paths().empty()) {
     for (const char* path :
@@ -85,7 +91,6 @@ absl::Status MergeMask(const google::protobuf::FieldMask& mask, const v1::PasidB
   options.set_replace_message_fields(true);
   options.set_replace_repeated_fields(true);
   google::protobuf::util::FieldMaskUtil::MergeMessageTo(wanted, paths, options, current);
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -142,8 +147,8 @@ v1::PasidBinding DraftDelete(IntentDraft& draft, const std::string& name) {
   *record.row.mutable_metadata()->mutable_delete_time() = draft.now();
   *record.row.mutable_metadata()->mutable_update_time() = draft.now();
   const VirtualMachineRecord* machine = draft.view().FindVirtualMachine(parsed.Parent().ToString());
-  absl::string_view host = machine != nullptr ? absl::string_view(machine->host()) : "";
-  absl::ConsumePrefix(&host, "hosts/");
+  const absl::string_view host =
+      machine != nullptr ? absl::StripPrefix(machine->host(), "hosts/") : "";
   if (WasSeen(draft.view().FindHost(host))) {
     draft.Put(keys::PasidBinding(parsed), record.row);
   } else {
@@ -171,10 +176,10 @@ absl::StatusOr<Decision> UpdatePasidBinding(const View& view, absl::Time now,
   const v1::PasidBinding& wanted = request.pasid_binding();
   const PasidBindingRecord* stored = view.FindPasidBinding(wanted.name());
   if (stored == nullptr) return errors::NotFound(wanted.name());
-  RETURN_IF_ERROR(CheckEtag(wanted.name(), wanted.metadata().etag(), stored->row));
+  RETURN_IF_ERROR(CheckCurrent(wanted.name(), wanted.metadata().etag(), stored->row));
   RETURN_IF_ERROR(CheckImmutable("pasid_binding", wanted.spec(), stored->row.spec()));
   v1::PasidBinding merged = RenderPasidBinding(wanted.name(), *stored);
-  RETURN_IF_ERROR(MergeMask(request.update_mask(), wanted, &merged));
+  MergeMask(request.update_mask(), wanted, &merged);
   bool changed = false;
   ASSIGN_OR_RETURN(auto binding, DraftUpdate(draft, "pasid_binding", merged, &changed));
   return std::move(draft).Finish(std::make_shared<v1::PasidBinding>(std::move(binding)));
@@ -187,7 +192,7 @@ absl::StatusOr<Decision> DeletePasidBinding(const View& view, absl::Time now,
   const PasidBindingRecord* stored = view.FindPasidBinding(request.name());
   if (stored == nullptr && !request.allow_missing()) return errors::NotFound(request.name());
   if (stored != nullptr) {
-    RETURN_IF_ERROR(CheckEtag(request.name(), request.etag(), stored->row));
+    RETURN_IF_ERROR(CheckCurrent(request.name(), request.etag(), stored->row));
     *reply = DraftDelete(draft, request.name());
   }
   return std::move(draft).Finish(std::move(reply));
@@ -198,19 +203,24 @@ absl::StatusOr<Decision> BatchCreatePasidBindings(
     const v1::BatchCreatePasidBindingsRequest& request) {
   IntentDraft draft(view, now);
   auto reply = std::make_shared<v1::BatchCreatePasidBindingsResponse>();
+  std::vector<const v1::PasidBinding*> wanted;
   std::set<std::string> names;
-  for (int i = 0; i < request.requests_size(); ++i) {
-    const std::string path = absl::StrCat("requests[", i, "]");
-    const v1::PasidBinding& wanted = request.requests(i).pasid_binding();
-    if (!names.insert(wanted.name()).second) {
-      return errors::FieldInvalid(path + ".pasid_binding.name", "is in the batch twice");
+  for (const v1::CreatePasidBindingRequest& one : request.requests()) {
+    if (!names.insert(one.pasid_binding().name()).second) {
+      return errors::FieldInvalid(absl::StrCat("requests[", wanted.size(), "].pasid_binding.name"),
+                                  "is in the batch twice");
     }
-    ASSIGN_OR_RETURN(const PasidBindingName name, PasidBindingName::Parse(wanted.name()));
+    wanted.push_back(&one.pasid_binding());
+    reply->add_pasid_bindings();
+  }
+  for (const int i : DraftOrder(wanted)) {
+    const std::string path = absl::StrCat("requests[", i, "]");
+    ASSIGN_OR_RETURN(const PasidBindingName name, PasidBindingName::Parse(wanted[i]->name()));
     auto machine = MachineFor(draft, name.Parent());
-    if (!machine.ok()) return Prefixed(path, machine.status());
-    auto binding = DraftCreate(draft, *machine, uids, path + ".pasid_binding", wanted);
-    if (!binding.ok()) return Prefixed(path, binding.status());
-    *reply->add_pasid_bindings() = *std::move(binding);
+    if (!machine.ok()) return At(path, machine.status());
+    auto binding = DraftCreate(draft, *machine, uids, path + ".pasid_binding", *wanted[i]);
+    if (!binding.ok()) return At(path, binding.status());
+    *reply->mutable_pasid_bindings(i) = *std::move(binding);
   }
   return std::move(draft).Finish(std::move(reply));
 }
@@ -228,8 +238,8 @@ absl::StatusOr<Decision> BatchDeletePasidBindings(
     }
     const PasidBindingRecord* stored = view.FindPasidBinding(one.name());
     if (stored == nullptr && one.allow_missing()) continue;
-    if (stored == nullptr) return Prefixed(path, errors::NotFound(one.name()));
-    RETURN_IF_ERROR(Prefixed(path, CheckEtag(one.name(), one.etag(), stored->row)));
+    if (stored == nullptr) return At(path, errors::NotFound(one.name()));
+    RETURN_IF_ERROR(At(path, CheckCurrent(one.name(), one.etag(), stored->row)));
     *reply->add_pasid_bindings() = DraftDelete(draft, one.name());
   }
   return std::move(draft).Finish(std::move(reply));

@@ -9,17 +9,7 @@ namespace nestor::server {
 namespace {
 
 std::string HostIdOf(const VirtualMachineRecord& machine) {
-  absl::string_view host = machine.host();
-  absl::ConsumePrefix(&host, "hosts/");
-  return std::string(host);
-}
-
-// Gives up a claim that `holder` has.
-void Release(IntentDraft& draft, const std::string& key, const ClaimRecord& claim,
-             const std::string& holder) {
-  if (claim.holder != holder) return;
-  draft.RelyOn(key, claim.revision);
-  draft.Delete(key);
+  return std::string(absl::StripPrefix(machine.host(), "hosts/"));
 }
 
 }  // namespace
@@ -34,10 +24,8 @@ void DraftPurgeBinding(IntentDraft& draft, const std::string& name) {
   draft.Delete(keys::PasidBindingObserved(parsed));
   const VirtualMachineRecord* machine = view.FindVirtualMachine(parsed.Parent().ToString());
   if (machine == nullptr) return;
-  const std::string host = HostIdOf(*machine);
-  const std::string& bdf = record->row.spec().device();
-  const uint32_t pasid = record->row.effective_pasid();
-  Release(draft, keys::PasidClaim(host, bdf, pasid), view.PasidClaim(host, bdf, pasid), name);
+  draft.ReleasePasid(HostIdOf(*machine), record->row.spec().device(), record->row.effective_pasid(),
+                     name);
 }
 
 void DraftPurgeMachine(IntentDraft& draft, const std::string& name) {
@@ -50,7 +38,7 @@ void DraftPurgeMachine(IntentDraft& draft, const std::string& name) {
   draft.Delete(keys::VirtualMachineObserved(parsed));
   const std::string host = HostIdOf(*record);
   for (const std::string& bdf : record->row.spec().placement().devices()) {
-    Release(draft, keys::DeviceClaim(host, bdf), view.DeviceClaim(host, bdf), name);
+    draft.ReleaseDevice(host, bdf, name);
   }
 }
 

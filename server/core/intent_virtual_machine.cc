@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "api/support/errors.h"
 #include "api/support/status_macros.h"
 #include "server/core/intent.h"
@@ -14,24 +13,30 @@
 namespace nestor::server {
 namespace {
 
-std::string HostIdOf(const v1::VirtualMachineSpec& spec) {
-  absl::string_view host = spec.placement().host();
-  absl::ConsumePrefix(&host, "hosts/");
-  return std::string(host);
-}
-
-// The host on which a new machine is placed, which the draft then relies on.
-absl::StatusOr<const HostRecord*> HostFor(IntentDraft& draft, const std::string& host) {
-  const HostRecord* record = draft.view().FindHost(host);
-  if (record == nullptr) return errors::HostUnknown("hosts/" + host);
-  if (record->row.spec().cordoned()) return errors::HostCordoned("hosts/" + host);
-  draft.RelyOn(keys::Host(host), record->revision);
-  return record;
+// A new machine may be placed there; the draft then relies on it.
+absl::Status CheckHost(IntentDraft& draft, const MachineContext& machine) {
+  const std::string name = "hosts/" + machine.host;
+  if (machine.host_record == nullptr) return errors::HostUnknown(name);
+  if (machine.host_record->row.spec().cordoned()) return errors::HostCordoned(name);
+  draft.RelyOn(keys::Host(machine.host), machine.host_record->revision);
+  return absl::OkStatus();
 }
 
 bool Has(const v1::VirtualMachineSpec& spec, const std::string& device) {
   const auto& devices = spec.placement().devices();
   return std::find(devices.begin(), devices.end(), device) != devices.end();
+}
+
+// DEVICE_IN_USE while a binding that stays uses the device.
+absl::Status CheckUnused(IntentDraft& draft, const MachineContext& machine,
+                         const std::string& device, const std::set<std::string>& going_bindings) {
+  const std::string bindings = keys::PasidBindingsOf(machine.name);
+  draft.RelyOnRange(bindings, PrefixEnd(bindings));
+  for (const std::string& binding : draft.view().BindingsOf(machine.name.ToString())) {
+    const bool uses = draft.view().FindPasidBinding(binding)->row.spec().device() == device;
+    if (uses && !going_bindings.contains(binding)) return errors::DeviceInUse(device, binding);
+  }
+  return absl::OkStatus();
 }
 
 // Claims the devices that are new and gives up those that are gone, if nothing uses them.
@@ -46,65 +51,10 @@ absl::Status MoveDevices(IntentDraft& draft, const MachineContext& machine,
   }
   for (const std::string& device : before.placement().devices()) {
     if (Has(machine.spec, device)) continue;
-    draft.RelyOnRange(keys::PasidBindingsOf(machine.name),
-                      PrefixEnd(keys::PasidBindingsOf(machine.name)));
-    for (const std::string& binding : draft.view().BindingsOf(name)) {
-      const bool uses = draft.view().FindPasidBinding(binding)->row.spec().device() == device;
-      if (uses && !going_bindings.contains(binding)) return errors::DeviceInUse(device, binding);
-    }
-    const ClaimRecord claim = draft.view().DeviceClaim(machine.host, device);
-    if (claim.holder != name) continue;
-    draft.RelyOn(keys::DeviceClaim(machine.host, device), claim.revision);
-    draft.Delete(keys::DeviceClaim(machine.host, device));
+    RETURN_IF_ERROR(CheckUnused(draft, machine, device, going_bindings));
+    draft.ReleaseDevice(machine.host, device, name);
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<MachineContext> ContextOf(const View& view, const std::string& name,
-                                         const v1::VirtualMachineSpec& spec) {
-  ASSIGN_OR_RETURN(const VirtualMachineName parsed, VirtualMachineName::Parse(name));
-  const std::string host = HostIdOf(spec);
-  return MachineContext{parsed, spec, host, view.FindHost(host)};
-}
-
-absl::StatusOr<v1::VirtualMachine> DraftCreateMachine(IntentDraft& draft, const UidSource& uids,
-                                                      const v1::VirtualMachine& wanted) {
-  if (const auto* present = draft.view().FindVirtualMachine(wanted.name())) {
-    return present->row.metadata().has_delete_time() ? errors::Deleting(wanted.name())
-                                                     : errors::AlreadyExists(wanted.name());
-  }
-  RETURN_IF_ERROR(HostFor(draft, HostIdOf(wanted.spec())).status());
-  ASSIGN_OR_RETURN(const MachineContext machine,
-                   ContextOf(draft.view(), wanted.name(), wanted.spec()));
-  RETURN_IF_ERROR(MoveDevices(draft, machine, v1::VirtualMachineSpec(), {}));
-  VirtualMachineRecord record;
-  *record.row.mutable_metadata() = NewRowMetadata(draft, uids(), wanted.metadata());
-  *record.row.mutable_spec() = wanted.spec();
-  draft.RelyOn(keys::VirtualMachine(machine.name), 0);
-  draft.Put(keys::VirtualMachine(machine.name), record.row);
-  return RenderVirtualMachine(wanted.name(), record);
-}
-
-absl::StatusOr<v1::VirtualMachine> DraftUpdateMachine(IntentDraft& draft,
-                                                      const v1::VirtualMachine& wanted,
-                                                      const std::set<std::string>& going_bindings,
-                                                      bool* changed) {
-  const VirtualMachineRecord* stored = draft.view().FindVirtualMachine(wanted.name());
-  if (stored->row.metadata().has_delete_time()) return errors::Deleting(wanted.name());
-  if (wanted.spec().placement().host() != stored->host()) {
-    return errors::FieldInvalid("virtual_machine.spec.placement.host",
-                                absl::StrCat("is immutable; it is ", stored->host()));
-  }
-  ASSIGN_OR_RETURN(const MachineContext machine,
-                   ContextOf(draft.view(), wanted.name(), wanted.spec()));
-  VirtualMachineRecord record = *stored;
-  *changed = UpdateRow(draft, wanted.metadata(), wanted.spec(), &record.row);
-  if (!*changed) return RenderVirtualMachine(wanted.name(), record);
-  RETURN_IF_ERROR(MoveDevices(draft, machine, stored->row.spec(), going_bindings));
-  record.revision = 0;
-  draft.RelyOn(keys::VirtualMachine(machine.name), stored->revision);
-  draft.Put(keys::VirtualMachine(machine.name), record.row);
-  return RenderVirtualMachine(wanted.name(), record);
 }
 
 // What is stored with the masked fields of `wanted`.
@@ -121,10 +71,75 @@ v1::VirtualMachine Merge(const View& view, const v1::UpdateVirtualMachineRequest
   options.set_replace_message_fields(true);
   options.set_replace_repeated_fields(true);
   google::protobuf::util::FieldMaskUtil::MergeMessageTo(wanted, mask, options, &merged);
+  // The host is immutable, so leaving it out means no change.
+  v1::Placement& placement = *merged.mutable_spec()->mutable_placement();
+  if (placement.host().empty()) {
+    placement.set_host(view.FindVirtualMachine(wanted.name())->host());
+  }
   return merged;
 }
 
+// Marks it as being deleted; on a host that was never seen it is gone at once.
+v1::VirtualMachine DraftDeleteMachine(IntentDraft& draft, const std::string& name) {
+  VirtualMachineRecord record = *draft.view().FindVirtualMachine(name);
+  const VirtualMachineName parsed = *VirtualMachineName::Parse(name);
+  draft.RelyOn(keys::VirtualMachine(parsed), record.revision);
+  record.revision = 0;
+  storage::v1::RowMetadata& metadata = *record.row.mutable_metadata();
+  metadata.set_generation(metadata.generation() + 1);
+  *metadata.mutable_delete_time() = draft.now();
+  *metadata.mutable_update_time() = draft.now();
+  const MachineContext machine = ContextOf(draft.view(), parsed, record.row.spec());
+  if (WasSeen(machine.host_record)) {
+    draft.Put(keys::VirtualMachine(parsed), record.row);
+  } else {
+    draft.RelyOn(keys::Epoch(machine.host), draft.view().Epoch(machine.host).revision);
+    DraftPurgeMachine(draft, name);
+  }
+  return RenderVirtualMachine(name, record);
+}
+
 }  // namespace
+
+absl::StatusOr<v1::VirtualMachine> DraftCreateMachine(IntentDraft& draft, const UidSource& uids,
+                                                      const v1::VirtualMachine& wanted) {
+  if (const auto* present = draft.view().FindVirtualMachine(wanted.name())) {
+    return present->row.metadata().has_delete_time() ? errors::Deleting(wanted.name())
+                                                     : errors::AlreadyExists(wanted.name());
+  }
+  ASSIGN_OR_RETURN(const VirtualMachineName name, VirtualMachineName::Parse(wanted.name()));
+  const MachineContext machine = ContextOf(draft.view(), name, wanted.spec());
+  RETURN_IF_ERROR(CheckHost(draft, machine));
+  RETURN_IF_ERROR(MoveDevices(draft, machine, v1::VirtualMachineSpec(), {}));
+  VirtualMachineRecord record;
+  *record.row.mutable_metadata() = NewRowMetadata(draft, uids(), wanted.metadata());
+  *record.row.mutable_spec() = wanted.spec();
+  draft.RelyOn(keys::VirtualMachine(name), 0);
+  draft.Put(keys::VirtualMachine(name), record.row);
+  return RenderVirtualMachine(wanted.name(), record);
+}
+
+absl::StatusOr<v1::VirtualMachine> DraftUpdateMachine(IntentDraft& draft,
+                                                      const v1::VirtualMachine& wanted,
+                                                      const std::set<std::string>& going_bindings,
+                                                      bool* changed) {
+  const VirtualMachineRecord* stored = draft.view().FindVirtualMachine(wanted.name());
+  if (stored->row.metadata().has_delete_time()) return errors::Deleting(wanted.name());
+  if (wanted.spec().placement().host() != stored->host()) {
+    return errors::FieldInvalid("virtual_machine.spec.placement.host",
+                                absl::StrCat("is immutable; it is ", stored->host()));
+  }
+  ASSIGN_OR_RETURN(const VirtualMachineName name, VirtualMachineName::Parse(wanted.name()));
+  const MachineContext machine = ContextOf(draft.view(), name, wanted.spec());
+  VirtualMachineRecord record = *stored;
+  *changed = UpdateRow(draft, wanted.metadata(), wanted.spec(), &record.row);
+  if (!*changed) return RenderVirtualMachine(wanted.name(), record);
+  RETURN_IF_ERROR(MoveDevices(draft, machine, stored->row.spec(), going_bindings));
+  record.revision = 0;
+  draft.RelyOn(keys::VirtualMachine(name), stored->revision);
+  draft.Put(keys::VirtualMachine(name), record.row);
+  return RenderVirtualMachine(wanted.name(), record);
+}
 
 absl::StatusOr<Decision> CreateVirtualMachine(const View& view, absl::Time now,
                                               const UidSource& uids,
@@ -140,7 +155,7 @@ absl::StatusOr<Decision> UpdateVirtualMachine(const View& view, absl::Time now,
   const v1::VirtualMachine& wanted = request.virtual_machine();
   const VirtualMachineRecord* stored = view.FindVirtualMachine(wanted.name());
   if (stored == nullptr) return errors::NotFound(wanted.name());
-  RETURN_IF_ERROR(CheckEtag(wanted.name(), wanted.metadata().etag(), stored->row));
+  RETURN_IF_ERROR(CheckCurrent(wanted.name(), wanted.metadata().etag(), stored->row));
   bool changed = false;
   ASSIGN_OR_RETURN(auto machine, DraftUpdateMachine(draft, Merge(view, request), {}, &changed));
   return std::move(draft).Finish(std::make_shared<v1::VirtualMachine>(std::move(machine)));
@@ -153,89 +168,23 @@ absl::StatusOr<Decision> DeleteVirtualMachine(const View& view, absl::Time now,
   const VirtualMachineRecord* stored = view.FindVirtualMachine(request.name());
   if (stored == nullptr && !request.allow_missing()) return errors::NotFound(request.name());
   if (stored == nullptr) return std::move(draft).Finish(std::move(reply));
-  RETURN_IF_ERROR(CheckEtag(request.name(), request.etag(), stored->row));
-  VirtualMachineRecord record = *stored;
-  if (!record.row.metadata().has_delete_time()) {
-    const VirtualMachineName name = *VirtualMachineName::Parse(request.name());
-    const std::vector<std::string> bindings = view.BindingsOf(request.name());
-    if (!bindings.empty() && !request.force()) {
-      return errors::HasChildren(request.name(), absl::StrCat(bindings.size(), " bindings"));
-    }
-    draft.RelyOn(keys::VirtualMachine(name), stored->revision);
-    draft.RelyOnRange(keys::PasidBindingsOf(name), PrefixEnd(keys::PasidBindingsOf(name)));
-    for (const std::string& binding : bindings) DraftDelete(draft, binding);
-    record.revision = 0;
-    record.row.mutable_metadata()->set_generation(record.row.metadata().generation() + 1);
-    *record.row.mutable_metadata()->mutable_delete_time() = draft.now();
-    *record.row.mutable_metadata()->mutable_update_time() = draft.now();
-    const std::string host = HostIdOf(record.row.spec());
-    if (WasSeen(view.FindHost(host))) {
-      draft.Put(keys::VirtualMachine(name), record.row);
-    } else {
-      draft.RelyOn(keys::Epoch(host), view.Epoch(host).revision);
-      DraftPurgeMachine(draft, request.name());
-    }
+  RETURN_IF_ERROR(CheckCurrent(request.name(), request.etag(), stored->row));
+  if (stored->row.metadata().has_delete_time()) {
+    *reply = RenderVirtualMachine(request.name(), *stored);
+    return std::move(draft).Finish(std::move(reply));
   }
-  *reply = RenderVirtualMachine(request.name(), record);
-  return std::move(draft).Finish(std::move(reply));
-}
-
-absl::StatusOr<Decision> ApplyVirtualMachine(const View& view, absl::Time now,
-                                             const UidSource& uids,
-                                             const v1::ApplyVirtualMachineRequest& request) {
-  IntentDraft draft(view, now);
-  auto reply = std::make_shared<v1::ApplyVirtualMachineResponse>();
-  const v1::VirtualMachine& wanted = request.virtual_machine();
-  const VirtualMachineRecord* stored = view.FindVirtualMachine(wanted.name());
-  std::set<std::string> going;
-  for (const std::string& name : view.BindingsOf(wanted.name())) going.insert(name);
-  for (const v1::PasidBinding& binding : request.pasid_bindings()) going.erase(binding.name());
-
-  auto count = [&](bool changed) {
-    changed ? reply->set_updated(reply->updated() + 1)
-            : reply->set_unchanged(reply->unchanged() + 1);
-  };
-  if (stored == nullptr) {
-    ASSIGN_OR_RETURN(*reply->mutable_virtual_machine(), DraftCreateMachine(draft, uids, wanted));
-    reply->set_created(1);
-  } else {
-    RETURN_IF_ERROR(CheckEtag(wanted.name(), wanted.metadata().etag(), stored->row));
-    bool changed = false;
-    ASSIGN_OR_RETURN(*reply->mutable_virtual_machine(),
-                     DraftUpdateMachine(draft, wanted, going, &changed));
-    draft.RelyOn(keys::VirtualMachine(*VirtualMachineName::Parse(wanted.name())), stored->revision);
-    count(changed);
+  const std::vector<std::string> bindings = view.BindingsOf(request.name());
+  const auto staying = std::count_if(bindings.begin(), bindings.end(), [&](const auto& name) {
+    return !view.FindPasidBinding(name)->row.metadata().has_delete_time();
+  });
+  if (staying > 0 && !request.force()) {
+    return errors::HasChildren(request.name(), absl::StrCat(staying, " bindings"));
   }
-  // What is left out goes, so nothing may come in beside what the view shows.
-  const std::string children = keys::PasidBindingsOf(*VirtualMachineName::Parse(wanted.name()));
+  // No binding may come in meanwhile.
+  const std::string children = keys::PasidBindingsOf(*VirtualMachineName::Parse(request.name()));
   draft.RelyOnRange(children, PrefixEnd(children));
-  for (const std::string& name : going) {
-    if (!view.FindPasidBinding(name)->row.metadata().has_delete_time()) {
-      reply->set_deleted(reply->deleted() + 1);
-    }
-    DraftDelete(draft, name);
-  }
-  ASSIGN_OR_RETURN(const MachineContext machine, ContextOf(view, wanted.name(), wanted.spec()));
-  std::map<std::string, v1::PasidBinding> bindings;
-  for (int i = 0; i < request.pasid_bindings_size(); ++i) {
-    const v1::PasidBinding& binding = request.pasid_bindings(i);
-    const std::string path = absl::StrCat("pasid_bindings[", i, "]");
-    bool changed = false;
-    const bool is_new = view.FindPasidBinding(binding.name()) == nullptr;
-    auto drafted = is_new ? DraftCreate(draft, machine, uids, path, binding)
-                          : DraftUpdate(draft, path, binding, &changed);
-    if (!drafted.ok()) return Prefixed(path, drafted.status());
-    if (is_new) {
-      reply->set_created(reply->created() + 1);
-    } else {
-      count(changed);
-    }
-    bindings[binding.name()] = *std::move(drafted);
-  }
-  for (auto& [name, binding] : bindings) *reply->add_pasid_bindings() = std::move(binding);
-  if (reply->created() + reply->updated() + reply->deleted() == 0) {
-    reply->set_revision(view.head_revision());
-  }
+  for (const std::string& binding : bindings) DraftDelete(draft, binding);
+  *reply = DraftDeleteMachine(draft, request.name());
   return std::move(draft).Finish(std::move(reply));
 }
 

@@ -1,17 +1,13 @@
 #include "server/core/validation.h"
 
-#include <google/protobuf/util/field_mask_util.h>
-
 #include <algorithm>
 #include <set>
 #include <string>
-#include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "api/support/errors.h"
 #include "api/support/resource_name.h"
+#include "server/core/field_checks.h"
 #include "server/core/list_query.h"
 
 namespace nestor::server {
@@ -19,179 +15,45 @@ namespace {
 
 constexpr int kMaxBatch = 1000;
 constexpr int kMaxAppliedBindings = 4096;
-constexpr int kMaxDevices = 64;
-constexpr int kMaxLabels = 64;
-constexpr size_t kMaxLabelText = 63;
-constexpr size_t kMaxTokenText = 512;
+constexpr size_t kMaxResumeToken = 512;
 constexpr int64_t kMaxWaitSeconds = 300;
-constexpr uint64_t kPageSize = 4096;
-// Intel SDM volume 3, 4.1.4: MAXPHYADDR is at most 52.
-constexpr int kMaxPhysicalBits = 52;
-// PCIe 6.0, 10.5.1: a PASID has 20 bits. PASID 0 is the request-id's own.
-constexpr uint32_t kMaxPasid = (1u << 20) - 1;
 
-void CheckName(const absl::Status& parsed, absl::string_view field, FieldViolations* violations) {
-  if (!parsed.ok()) violations->Add(field, parsed.message());
-}
-
-bool IsUuid(absl::string_view text) {
-  if (text.size() != 36) return false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    if (dash ? text[i] != '-' : !absl::ascii_isxdigit(text[i])) return false;
+// What belongs to a batch and not to one request of it.
+template <typename Request>
+void CheckPartOfBatch(const Request& request, const std::string& path,
+                      FieldViolations* violations) {
+  if (!request.request_id().empty()) {
+    violations->Add(path + ".request_id", "belongs to the batch, not to one of it");
   }
-  return true;
-}
-
-void CheckRequestId(const std::string& request_id, FieldViolations* violations) {
-  if (!request_id.empty() && !IsUuid(request_id)) {
-    violations->Add("request_id", "must be a UUID, like 0b9a1b1e-4f0e-4d4c-8f6a-0c8b1f0a7d10");
+  if (request.validate_only()) {
+    violations->Add(path + ".validate_only", "belongs to the batch, not to one of it");
   }
 }
 
-void CheckEtagText(const std::string& etag, absl::string_view field, FieldViolations* violations) {
-  const bool plain = std::all_of(etag.begin(), etag.end(), absl::ascii_isxdigit);
-  if (etag.size() > 16 || !plain) violations->Add(field, "is no etag that Nestor gave out");
+// Whether the batch may be looked at one by one.
+template <typename Batch>
+bool CheckBatch(const Batch& batch, FieldViolations* violations) {
+  CheckRequestId(batch.request_id(), violations);
+  const bool fits = !batch.requests().empty() && batch.requests_size() <= kMaxBatch;
+  if (!fits) violations->Add("requests", absl::StrCat("must have 1 to ", kMaxBatch, " entries"));
+  return fits;
 }
 
-bool IsLabelText(absl::string_view text, absl::string_view extra, bool lower_only) {
-  return std::all_of(text.begin(), text.end(), [&](char c) {
-    return absl::ascii_isdigit(c) || absl::ascii_islower(c) ||
-           (!lower_only && absl::ascii_isupper(c)) || extra.find(c) != absl::string_view::npos;
-  });
+// More than nothing, at most the longest wait.
+bool IsTimeout(const google::protobuf::Duration& timeout) {
+  constexpr int32_t kNanosPerSecond = 1'000'000'000;
+  if (timeout.seconds() < 0 || timeout.nanos() < 0 || timeout.nanos() >= kNanosPerSecond) {
+    return false;
+  }
+  if (timeout.seconds() == 0) return timeout.nanos() > 0;
+  return timeout.seconds() < kMaxWaitSeconds ||
+         (timeout.seconds() == kMaxWaitSeconds && timeout.nanos() == 0);
 }
 
-void CheckMetadata(const v1::Metadata& metadata, const std::string& path,
-                   FieldViolations* violations) {
-  CheckEtagText(metadata.etag(), path + ".etag", violations);
-  if (metadata.labels_size() > kMaxLabels) {
-    violations->Add(path + ".labels", absl::StrCat("has more than ", kMaxLabels, " entries"));
-    return;
-  }
-  for (const auto& [key, value] : metadata.labels()) {
-    const std::string field = absl::StrCat(path, ".labels[", Printable(key), "]");
-    if (key.empty() || key.size() > kMaxLabelText || !absl::ascii_islower(key[0]) ||
-        !IsLabelText(key, "._/-", true)) {
-      violations->Add(field, "a key is 1-63 characters [a-z0-9._/-] starting with a letter");
-    }
-    if (value.size() > kMaxLabelText || !IsLabelText(value, "._-", false)) {
-      violations->Add(field, "a value is at most 63 characters [A-Za-z0-9._-]");
-    }
-  }
-}
-
-void CheckMask(const google::protobuf::FieldMask& mask,
-               const std::vector<absl::string_view>& allowed, FieldViolations* violations) {
-  for (const std::string& path : mask.paths()) {
-    if (std::find(allowed.begin(), allowed.end(), path) == allowed.end()) {
-      violations->Add("update_mask", absl::StrCat("\"", Printable(path), "\" is not one of ",
-                                                  absl::StrJoin(allowed, ", ")));
-    }
-  }
-}
-
-void CheckPage(int32_t page_size, const std::string& page_token, const std::string& filter,
-               const std::vector<absl::string_view>& filter_keys, FieldViolations* violations) {
-  if (page_size < 0) violations->Add("page_size", "must not be negative");
-  if (page_token.size() > kMaxTokenText) violations->Add("page_token", "is too long");
-  if (absl::Status status = CheckFilter(filter, filter_keys); !status.ok()) {
-    violations->Add("filter", status.message());
-  }
-}
-
-void CheckHost(const v1::Host& host, FieldViolations* violations) {
-  CheckName(HostName::Parse(host.name()).status(), "host.name", violations);
-  CheckMetadata(host.metadata(), "host.metadata", violations);
-}
-
-void CheckDevices(const v1::Placement& placement, const std::string& path,
-                  FieldViolations* violations) {
-  if (placement.devices_size() > kMaxDevices) {
-    violations->Add(path, absl::StrCat("has more than ", kMaxDevices, " devices"));
-    return;
-  }
-  std::set<std::string> seen;
-  for (int i = 0; i < placement.devices_size(); ++i) {
-    const std::string& device = placement.devices(i);
-    const std::string field = absl::StrCat(path, "[", i, "]");
-    if (!IsBdf(device)) {
-      violations->Add(field, "is no PCI address like 0000:3b:00.0");
-    } else if (!seen.insert(device).second) {
-      violations->Add(field, absl::StrCat(device, " is listed twice"));
-    }
-  }
-}
-
-void CheckMachine(const v1::VirtualMachine& machine, bool whole, FieldViolations* violations) {
-  CheckName(VirtualMachineName::Parse(machine.name()).status(), "virtual_machine.name", violations);
-  CheckMetadata(machine.metadata(), "virtual_machine.metadata", violations);
-  const v1::Placement& placement = machine.spec().placement();
-  if (whole || !placement.host().empty()) {
-    CheckName(HostName::Parse(placement.host()).status(), "virtual_machine.spec.placement.host",
-              violations);
-  }
-  CheckDevices(placement, "virtual_machine.spec.placement.devices", violations);
-}
-
-void CheckPageTable(const v1::PageTable& table, const std::string& path,
-                    FieldViolations* violations) {
-  if (table.format() == v1::PageTable::FORMAT_UNSPECIFIED ||
-      !v1::PageTable::Format_IsValid(table.format())) {
-    violations->Add(path + ".format", "must be VTD_S1, ARM_SMMUV3 or AMD_V2");
-  }
-  if (table.root() % kPageSize != 0) {
-    violations->Add(path + ".root", "must be a multiple of 4096 (0x1000)");
-  }
-  if (table.root() >> kMaxPhysicalBits != 0) {
-    violations->Add(path + ".root", "must be below 2^52");
-  }
-  if (table.address_width() != 48 && table.address_width() != 57) {
-    violations->Add(path + ".address_width", "must be 48 (4 levels) or 57 (5 levels)");
-  }
-}
-
-void CheckPasid(uint32_t pasid, const std::string& field, FieldViolations* violations) {
-  if (pasid < 1 || pasid > kMaxPasid) {
-    violations->Add(field, absl::StrCat("must be between 1 and ", kMaxPasid,
-                                        "; PASID 0 belongs to requests without PASID"));
-  }
-}
-
-void CheckTarget(const v1::PasidBindingSpec& spec, const std::string& path, bool whole,
-                 FieldViolations* violations) {
-  switch (spec.target_case()) {
-    case v1::PasidBindingSpec::kRid:
-      break;
-    case v1::PasidBindingSpec::kPasid:
-      CheckPasid(spec.pasid(), path + ".pasid", violations);
-      break;
-    case v1::PasidBindingSpec::kAnyOf:
-      CheckPasid(spec.any_of().first(), path + ".any_of.first", violations);
-      CheckPasid(spec.any_of().last(), path + ".any_of.last", violations);
-      if (spec.any_of().last() < spec.any_of().first()) {
-        violations->Add(path + ".any_of.last", "must not be below first");
-      }
-      break;
-    case v1::PasidBindingSpec::TARGET_NOT_SET:
-      if (whole) violations->Add(path + ".target", "one of rid, pasid and any_of must be set");
-  }
-}
-
-// `whole`: the binding is created, so everything required must be there; otherwise what is
-// given is checked, and the page table if `with_table`.
-void CheckBinding(const v1::PasidBinding& binding, const std::string& path, bool whole,
-                  bool with_table, FieldViolations* violations) {
-  CheckName(PasidBindingName::Parse(binding.name()).status(), path + ".name", violations);
-  CheckMetadata(binding.metadata(), path + ".metadata", violations);
-  const v1::PasidBindingSpec& spec = binding.spec();
-  if ((whole || !spec.device().empty()) && !IsBdf(spec.device())) {
-    violations->Add(path + ".spec.device", "must be a PCI address like 0000:3b:00.0");
-  }
-  CheckTarget(spec, path + ".spec", whole, violations);
-  if (with_table) CheckPageTable(spec.page_table(), path + ".spec.page_table", violations);
-  if (!spec.vm_instance().empty() && !IsUuid(spec.vm_instance())) {
-    violations->Add(path + ".spec.vm_instance", "must be empty or a UUID from status.vm_instance");
-  }
+// What a watch can be narrowed to.
+bool IsWatchParent(absl::string_view parent) {
+  auto project = ParseProjectParent(parent);
+  return (project.ok() && !project->empty()) || VirtualMachineName::Parse(parent).ok();
 }
 
 }  // namespace
@@ -211,7 +73,8 @@ absl::Status Validate(const v1::GetHostRequest& request) {
 
 absl::Status Validate(const v1::ListHostsRequest& request) {
   FieldViolations violations;
-  CheckPage(request.page_size(), request.page_token(), request.filter(), {"state"}, &violations);
+  CheckPage(request.page_size(), request.page_token(), request.filter(), HostFilterKeys(),
+            &violations);
   return violations.ToStatus();
 }
 
@@ -226,7 +89,7 @@ absl::Status Validate(const v1::UpdateHostRequest& request) {
 absl::Status Validate(const v1::DeleteHostRequest& request) {
   FieldViolations violations;
   CheckName(HostName::Parse(request.name()).status(), "name", &violations);
-  CheckEtagText(request.etag(), "etag", &violations);
+  CheckEtag(request.etag(), "etag", &violations);
   CheckRequestId(request.request_id(), &violations);
   return violations.ToStatus();
 }
@@ -240,14 +103,14 @@ absl::Status Validate(const v1::GetDeviceRequest& request) {
 absl::Status Validate(const v1::ListDevicesRequest& request) {
   FieldViolations violations;
   CheckName(ParseHostParent(request.parent()).status(), "parent", &violations);
-  CheckPage(request.page_size(), request.page_token(), request.filter(), {"host", "driver"},
+  CheckPage(request.page_size(), request.page_token(), request.filter(), DeviceFilterKeys(),
             &violations);
   return violations.ToStatus();
 }
 
 absl::Status Validate(const v1::CreateVirtualMachineRequest& request) {
   FieldViolations violations;
-  CheckMachine(request.virtual_machine(), true, &violations);
+  CheckVirtualMachine(request.virtual_machine(), true, &violations);
   CheckRequestId(request.request_id(), &violations);
   return violations.ToStatus();
 }
@@ -261,14 +124,14 @@ absl::Status Validate(const v1::GetVirtualMachineRequest& request) {
 absl::Status Validate(const v1::ListVirtualMachinesRequest& request) {
   FieldViolations violations;
   CheckName(ParseProjectParent(request.parent()).status(), "parent", &violations);
-  CheckPage(request.page_size(), request.page_token(), request.filter(), {"host", "state"},
+  CheckPage(request.page_size(), request.page_token(), request.filter(), VirtualMachineFilterKeys(),
             &violations);
   return violations.ToStatus();
 }
 
 absl::Status Validate(const v1::UpdateVirtualMachineRequest& request) {
   FieldViolations violations;
-  CheckMachine(request.virtual_machine(), false, &violations);
+  CheckVirtualMachine(request.virtual_machine(), false, &violations);
   CheckMask(request.update_mask(),
             {"metadata.labels", "spec", "spec.placement", "spec.placement.devices"}, &violations);
   CheckRequestId(request.request_id(), &violations);
@@ -278,14 +141,14 @@ absl::Status Validate(const v1::UpdateVirtualMachineRequest& request) {
 absl::Status Validate(const v1::DeleteVirtualMachineRequest& request) {
   FieldViolations violations;
   CheckName(VirtualMachineName::Parse(request.name()).status(), "name", &violations);
-  CheckEtagText(request.etag(), "etag", &violations);
+  CheckEtag(request.etag(), "etag", &violations);
   CheckRequestId(request.request_id(), &violations);
   return violations.ToStatus();
 }
 
 absl::Status Validate(const v1::ApplyVirtualMachineRequest& request) {
   FieldViolations violations;
-  CheckMachine(request.virtual_machine(), true, &violations);
+  CheckVirtualMachine(request.virtual_machine(), true, &violations);
   CheckRequestId(request.request_id(), &violations);
   if (request.pasid_bindings_size() > kMaxAppliedBindings) {
     violations.Add("pasid_bindings", absl::StrCat("has more than ", kMaxAppliedBindings));
@@ -295,7 +158,7 @@ absl::Status Validate(const v1::ApplyVirtualMachineRequest& request) {
   for (int i = 0; i < request.pasid_bindings_size(); ++i) {
     const v1::PasidBinding& binding = request.pasid_bindings(i);
     const std::string path = absl::StrCat("pasid_bindings[", i, "]");
-    CheckBinding(binding, path, true, true, &violations);
+    CheckPasidBinding(binding, path, true, &violations);
     auto name = PasidBindingName::Parse(binding.name());
     if (name.ok() && name->Parent().ToString() != request.virtual_machine().name()) {
       violations.Add(path + ".name", "must lie under virtual_machine.name");
@@ -308,7 +171,7 @@ absl::Status Validate(const v1::ApplyVirtualMachineRequest& request) {
 
 absl::Status Validate(const v1::CreatePasidBindingRequest& request) {
   FieldViolations violations;
-  CheckBinding(request.pasid_binding(), "pasid_binding", true, true, &violations);
+  CheckPasidBinding(request.pasid_binding(), "pasid_binding", true, &violations);
   CheckRequestId(request.request_id(), &violations);
   return violations.ToStatus();
 }
@@ -322,17 +185,21 @@ absl::Status Validate(const v1::GetPasidBindingRequest& request) {
 absl::Status Validate(const v1::ListPasidBindingsRequest& request) {
   FieldViolations violations;
   CheckName(ParseVirtualMachineParent(request.parent()).status(), "parent", &violations);
-  CheckPage(request.page_size(), request.page_token(), request.filter(),
-            {"host", "device", "state"}, &violations);
+  CheckPage(request.page_size(), request.page_token(), request.filter(), PasidBindingFilterKeys(),
+            &violations);
   return violations.ToStatus();
 }
 
 absl::Status Validate(const v1::UpdatePasidBindingRequest& request) {
   FieldViolations violations;
   const auto& paths = request.update_mask().paths();
-  const bool whole_table =
+  const bool takes_table =
       paths.empty() || std::find(paths.begin(), paths.end(), "spec.page_table") != paths.end();
-  CheckBinding(request.pasid_binding(), "pasid_binding", false, whole_table, &violations);
+  CheckPasidBinding(request.pasid_binding(), "pasid_binding", false, &violations);
+  if (takes_table) {
+    CheckPageTable(request.pasid_binding().spec().page_table(), "pasid_binding.spec.page_table",
+                   &violations);
+  }
   CheckMask(
       request.update_mask(),
       {"metadata.labels", "spec.page_table", "spec.vm_instance", "spec.allow_translation_gap"},
@@ -344,50 +211,32 @@ absl::Status Validate(const v1::UpdatePasidBindingRequest& request) {
 absl::Status Validate(const v1::DeletePasidBindingRequest& request) {
   FieldViolations violations;
   CheckName(PasidBindingName::Parse(request.name()).status(), "name", &violations);
-  CheckEtagText(request.etag(), "etag", &violations);
+  CheckEtag(request.etag(), "etag", &violations);
   CheckRequestId(request.request_id(), &violations);
   return violations.ToStatus();
 }
 
 absl::Status Validate(const v1::BatchCreatePasidBindingsRequest& request) {
   FieldViolations violations;
-  CheckRequestId(request.request_id(), &violations);
-  if (request.requests().empty() || request.requests_size() > kMaxBatch) {
-    violations.Add("requests", absl::StrCat("must have 1 to ", kMaxBatch, " entries"));
-    return violations.ToStatus();
-  }
+  if (!CheckBatch(request, &violations)) return violations.ToStatus();
   for (int i = 0; i < request.requests_size(); ++i) {
-    const v1::CreatePasidBindingRequest& one = request.requests(i);
     const std::string path = absl::StrCat("requests[", i, "]");
-    CheckBinding(one.pasid_binding(), path + ".pasid_binding", true, true, &violations);
-    if (!one.request_id().empty()) {
-      violations.Add(path + ".request_id", "belongs to the batch, not to one of it");
-    }
-    if (one.validate_only()) {
-      violations.Add(path + ".validate_only", "belongs to the batch, not to one of it");
-    }
+    CheckPasidBinding(request.requests(i).pasid_binding(), path + ".pasid_binding", true,
+                      &violations);
+    CheckPartOfBatch(request.requests(i), path, &violations);
   }
   return violations.ToStatus();
 }
 
 absl::Status Validate(const v1::BatchDeletePasidBindingsRequest& request) {
   FieldViolations violations;
-  CheckRequestId(request.request_id(), &violations);
-  if (request.requests().empty() || request.requests_size() > kMaxBatch) {
-    violations.Add("requests", absl::StrCat("must have 1 to ", kMaxBatch, " entries"));
-    return violations.ToStatus();
-  }
+  if (!CheckBatch(request, &violations)) return violations.ToStatus();
   for (int i = 0; i < request.requests_size(); ++i) {
     const v1::DeletePasidBindingRequest& one = request.requests(i);
     const std::string path = absl::StrCat("requests[", i, "]");
     CheckName(PasidBindingName::Parse(one.name()).status(), path + ".name", &violations);
-    CheckEtagText(one.etag(), path + ".etag", &violations);
-    if (!one.request_id().empty()) {
-      violations.Add(path + ".request_id", "belongs to the batch, not to one of it");
-    }
-    if (one.validate_only()) {
-      violations.Add(path + ".validate_only", "belongs to the batch, not to one of it");
-    }
+    CheckEtag(one.etag(), path + ".etag", &violations);
+    CheckPartOfBatch(one, path, &violations);
   }
   return violations.ToStatus();
 }
@@ -399,11 +248,7 @@ absl::Status Validate(const v1::WaitPasidBindingRequest& request) {
   if (!v1::WaitPasidBindingRequest::Want_IsValid(request.want())) {
     violations.Add("want", "is unknown");
   }
-  const google::protobuf::Duration& timeout = request.timeout();
-  const bool positive =
-      timeout.seconds() >= 0 && timeout.nanos() >= 0 && timeout.seconds() + timeout.nanos() > 0;
-  if (request.has_timeout() &&
-      (!positive || timeout.seconds() > kMaxWaitSeconds || timeout.nanos() > 999'999'999)) {
+  if (request.has_timeout() && !IsTimeout(request.timeout())) {
     violations.Add("timeout",
                    absl::StrCat("must be more than 0 s and at most ", kMaxWaitSeconds, " s"));
   }
@@ -429,14 +274,12 @@ absl::Status Validate(const v1::WatchRequest& request) {
       violations.Add(field, "is listed twice");
     }
   }
-  const std::string& parent = request.parent();
-  if (!parent.empty() && !ParseProjectParent(parent).ok() &&
-      !VirtualMachineName::Parse(parent).ok()) {
+  if (!request.parent().empty() && !IsWatchParent(request.parent())) {
     violations.Add("parent",
                    "must be empty, projects/{project} or "
                    "projects/{project}/virtualMachines/{virtual_machine}");
   }
-  if (request.resume_token().size() > kMaxTokenText) {
+  if (request.resume_token().size() > kMaxResumeToken) {
     violations.Add("resume_token", "is too long");
   }
   return violations.ToStatus();

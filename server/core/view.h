@@ -1,8 +1,8 @@
 // All that the store holds, in memory, with the indexes that decisions need.
 //
-// Fed by nothing but the store's rows and events, so it is the store as of head_revision().
-// Decisions read it; their transactions compare what they relied on, so that a stale view
-// costs a retry and never a wrong commit.
+// Fed by the store's rows and events, so it is the store as of head_revision(). Decisions read it;
+// their transactions compare what they relied on, so that a stale view costs a retry and never a
+// wrong commit.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,12 @@
 #include "absl/strings/string_view.h"
 #include "nestor/storage/v1/rows.pb.h"
 #include "nestor/v1/resources.pb.h"
+#include "server/core/pasid_index.h"
 #include "server/store/store.h"
 
 namespace nestor::server {
 
+// What a change is about.
 enum class ResourceKind { kHost, kDevice, kVirtualMachine, kPasidBinding };
 
 // One resource changed.
@@ -33,33 +35,37 @@ struct StateChange {
   std::string uid;       // of a deleted resource
 };
 
+// A host, and what is placed on it.
 struct HostRecord {
   storage::v1::HostRow row;
   int64_t revision = 0;  // mod_revision of the row; 0: there is none
   storage::v1::HostObservedRow observed;
-  std::map<std::string, v1::DeviceStatus> devices;  // by BDF
-  std::set<std::string> virtual_machines;           // resource names
+  std::map<std::string, v1::DeviceStatus, std::less<>> devices;  // by BDF
+  std::set<std::string> virtual_machines;                        // resource names
 };
 
 struct VirtualMachineRecord {
   storage::v1::VirtualMachineRow row;
-  int64_t revision = 0;
+  int64_t revision = 0;  // mod_revision of the row; 0: not yet stored
   v1::VirtualMachineStatus observed;
   const std::string& host() const { return row.spec().placement().host(); }
 };
 
 struct PasidBindingRecord {
   storage::v1::PasidBindingRow row;
-  int64_t revision = 0;
+  int64_t revision = 0;  // mod_revision of the row; 0: not yet stored
   v1::PasidBindingStatus observed;
 };
 
-// A claim on a device or on a PASID of a device.
-struct ClaimRecord {
-  std::string holder;  // resource name
-  int64_t revision = 0;
+// What is claimed on one host.
+struct HostClaims {
+  std::map<std::string, ClaimRecord, std::less<>> devices;  // by BDF
+  PasidIndex pasids;
+  // Claims in transactions on their way to the store: perhaps soon held.
+  PasidIndex pasids_on_their_way;
 };
 
+// The newest epoch given out for a host.
 struct EpochRecord {
   int64_t epoch = 0;
   int64_t revision = 0;
@@ -74,9 +80,15 @@ struct RequestRecord {
 // Not thread-safe.
 class View {
  public:
-  // Takes in one event; what it changed, if it is about a resource. DATA_LOSS: the row does
-  // not parse. FAILED_PRECONDITION STORE_INCOMPATIBLE: it was written by a newer version.
+  // Resources by name (hosts by id), in order.
+  template <typename Record>
+  using Records = std::map<std::string, Record, std::less<>>;
+
+  // Takes in one event and adds what it changed of resources to `changes`. DATA_LOSS: the row
+  // does not parse. FAILED_PRECONDITION STORE_INCOMPATIBLE: it was written by a newer version.
   absl::Status Apply(const StoreEvent& event, std::vector<StateChange>* changes);
+  // The store has come to `revision`; what led there is taken in.
+  void AdvanceTo(int64_t revision);
 
   int64_t head_revision() const { return head_revision_; }
 
@@ -88,13 +100,10 @@ class View {
   std::string VirtualMachineByUid(absl::string_view uid) const;
   std::string PasidBindingByUid(absl::string_view uid) const;
 
-  const std::map<std::string, HostRecord>& hosts() const { return hosts_; }  // by id
-  const std::map<std::string, VirtualMachineRecord>& virtual_machines() const {
-    return virtual_machines_;
-  }
-  const std::map<std::string, PasidBindingRecord>& pasid_bindings() const {
-    return pasid_bindings_;
-  }
+  // A host of revision 0 is not declared: something is only known of it.
+  const Records<HostRecord>& hosts() const { return hosts_; }
+  const Records<VirtualMachineRecord>& virtual_machines() const { return virtual_machines_; }
+  const Records<PasidBindingRecord>& pasid_bindings() const { return pasid_bindings_; }
   // Names of a machine's bindings, in order.
   std::vector<std::string> BindingsOf(absl::string_view virtual_machine) const;
   bool HasBindings(absl::string_view virtual_machine) const;
@@ -102,12 +111,17 @@ class View {
   // Empty holder, revision 0: unclaimed.
   ClaimRecord DeviceClaim(absl::string_view host, absl::string_view bdf) const;
   ClaimRecord PasidClaim(absl::string_view host, absl::string_view bdf, uint32_t pasid) const;
-  // PASIDs claimed on a device, or (empty bdf) on any device of the host, in order.
-  std::set<uint32_t> ClaimedPasids(absl::string_view host, absl::string_view bdf) const;
+  const HostClaims& ClaimsOf(absl::string_view host) const;
+  // A transaction goes to the store: until it is forgotten, decisions pick PASIDs that it does
+  // not claim, and so need not be made again. Returns the keys of its claims.
+  std::vector<std::string> NoteOnItsWay(const Transaction& transaction);
+  void ForgetOnItsWay(const std::vector<std::string>& claims);
+
   EpochRecord Epoch(absl::string_view host) const;
   const RequestRecord* FindRequest(absl::string_view key) const;
-  // Keys of the stored answers of a scope, by the revision that wrote them.
+  // The stored answers of a scope: keys by the revision that wrote them, and bytes of replies.
   const std::map<int64_t, std::string>& RequestsByAge(absl::string_view scope) const;
+  size_t RequestBytes(absl::string_view scope) const;
 
   // The resources as the API shows them.
   v1::Host HostResource(absl::string_view host) const;
@@ -115,33 +129,54 @@ class View {
   v1::VirtualMachine VirtualMachineResource(absl::string_view name) const;
   v1::PasidBinding PasidBindingResource(absl::string_view name) const;
 
+  // The states that the resources show, without making them.
+  v1::VirtualMachineStatus::State StateOf(const VirtualMachineRecord& record) const;
+  v1::PasidBindingStatus::State StateOf(absl::string_view name,
+                                        const PasidBindingRecord& record) const;
+
  private:
+  // The stored answers of one scope.
+  struct RequestScope {
+    std::map<int64_t, std::string> by_age;
+    size_t bytes = 0;
+  };
+
   absl::Status ApplyHost(const StoreEvent& event, absl::string_view id, StateChange* change);
   absl::Status ApplyVirtualMachine(const StoreEvent& event, const std::string& name,
                                    StateChange* change);
   absl::Status ApplyPasidBinding(const StoreEvent& event, const std::string& name,
                                  StateChange* change);
-  absl::Status ApplyObserved(const StoreEvent& event, absl::string_view kind,
-                             absl::string_view rest, StateChange* change);
+  absl::Status ApplyObservedHost(const StoreEvent& event, absl::string_view id,
+                                 std::vector<StateChange>* changes);
+  absl::Status ApplyObservedDevice(const StoreEvent& event, absl::string_view rest,
+                                   StateChange* change);
+  absl::Status ApplyObservedVirtualMachine(const StoreEvent& event, const std::string& name,
+                                           StateChange* change);
+  absl::Status ApplyObservedPasidBinding(const StoreEvent& event, const std::string& name,
+                                         StateChange* change);
+  absl::Status ApplyClaim(const StoreEvent& event, absl::string_view kind, absl::string_view rest);
+  absl::Status ApplyEpoch(const StoreEvent& event, absl::string_view host);
   absl::Status ApplyRequest(const StoreEvent& event);
-  absl::Status ApplyInternal(const StoreEvent& event, absl::string_view kind,
-                             absl::string_view rest);
   bool IsHostSilent(absl::string_view host_name) const;
 
   int64_t head_revision_ = 0;
-  std::map<std::string, HostRecord> hosts_;
-  std::map<std::string, VirtualMachineRecord> virtual_machines_;
-  std::map<std::string, PasidBindingRecord> pasid_bindings_;
-  absl::flat_hash_map<std::string, std::string> virtual_machine_by_uid_;
-  absl::flat_hash_map<std::string, std::string> pasid_binding_by_uid_;
-  std::map<std::string, ClaimRecord, std::less<>> claims_;  // by key: ordered by host, device
+  Records<HostRecord> hosts_;
+  Records<VirtualMachineRecord> virtual_machines_;
+  Records<PasidBindingRecord> pasid_bindings_;
+  // uid -> the name, which is the key of the maps above.
+  absl::flat_hash_map<std::string, const std::string*> virtual_machine_by_uid_;
+  absl::flat_hash_map<std::string, const std::string*> pasid_binding_by_uid_;
+  absl::flat_hash_map<std::string, HostClaims> claims_;  // by host
   absl::flat_hash_map<std::string, EpochRecord> epochs_;
   absl::flat_hash_map<std::string, RequestRecord> requests_;
-  absl::flat_hash_map<std::string, std::map<int64_t, std::string>> requests_by_age_;
+  absl::flat_hash_map<std::string, RequestScope> request_scopes_;
 };
 
-// A stored row as the API shows it; the view's own functions above add what depends on other
-// rows. `revision` is metadata.revision.
+// The state that a host's resource shows.
+v1::HostStatus::State StateOf(const HostRecord& record);
+
+// A row as the API shows it; the view's own functions above add what depends on other rows.
+// The record's revision becomes metadata.revision.
 v1::Host RenderHost(absl::string_view host, const HostRecord& record);
 v1::VirtualMachine RenderVirtualMachine(absl::string_view name, const VirtualMachineRecord& record);
 v1::PasidBinding RenderPasidBinding(absl::string_view name, const PasidBindingRecord& record);

@@ -17,10 +17,11 @@ namespace {
 // Decisions on an ever newer view before the client hears CONTENTION.
 constexpr int kMaxAttempts = 16;
 constexpr absl::Duration kRequestLifetime = absl::Hours(1);
-// Stored answers of one scope; the oldest go first.
+// Stored answers of one scope, and their bytes; the oldest go first.
 constexpr size_t kMaxRequestsPerScope = 10'000;
+constexpr size_t kMaxRequestBytesPerScope = size_t{64} << 20;
 // Stored answers removed by one commit, so that none is slow.
-constexpr size_t kMaxRemovedPerCommit = 16;
+constexpr size_t kMaxRemovedPerCommit = 1000;
 
 absl::Time ToAbsl(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
@@ -46,21 +47,28 @@ struct ClusterState::Attempt {
   MutateOptions options;
   Done done;
   int count = 0;
+  // Of the decision that is on its way to the store.
+  std::shared_ptr<google::protobuf::Message> reply;
+  std::vector<std::string> claims;
 
   std::string RequestKey() const { return keys::Request(options.scope, options.request_id); }
 };
 
 class ClusterState::Subscription final : public StateSubscription {
  public:
-  Subscription(ClusterState& state, int64_t id) : state_(state), id_(id) {}
+  Subscription(ClusterState& state, std::string name, int64_t id)
+      : state_(state), name_(std::move(name)), id_(id) {}
   ~Subscription() override {
     // Listeners run under this lock: once it is held here, none runs any more.
     std::lock_guard lock(state_.listeners_mutex_);
-    state_.listeners_.erase(id_);
+    auto it = state_.listeners_.find(name_);
+    it->second.erase(id_);
+    if (it->second.empty()) state_.listeners_.erase(it);
   }
 
  private:
   ClusterState& state_;
+  const std::string name_;
   const int64_t id_;
 };
 
@@ -74,9 +82,17 @@ absl::StatusOr<std::unique_ptr<ClusterState>> ClusterState::Load(Store& store, c
   return state;
 }
 
-ClusterState::~ClusterState() { watch_.reset(); }
+ClusterState::~ClusterState() {
+  {
+    std::unique_lock lock(mutex_);
+    all_finished_.wait(lock, [this] { return begun_ == 0; });
+  }
+  watch_.reset();
+}
 
 absl::Status ClusterState::LoadRows() {
+  // The newest row may be older than the store: a commit that only deleted leaves none.
+  const int64_t head = store_.HeadRevision();
   auto rows = store_.Range("", "", 0);
   if (!rows.ok()) return rows.status();
   // What is observed of a resource is taken in after the resource.
@@ -90,7 +106,9 @@ absl::Status ClusterState::LoadRows() {
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(apply(false));
-  return apply(true);
+  RETURN_IF_ERROR(apply(true));
+  view_.AdvanceTo(head);
+  return absl::OkStatus();
 }
 
 void ClusterState::Read(absl::FunctionRef<void(const View&)> read) const {
@@ -114,15 +132,30 @@ void ClusterState::OnEvents(const std::vector<StoreEvent>& events) {
       }
     }
   }
+  Tell(changes);
+}
+
+void ClusterState::Tell(const std::vector<StateChange>& changes) {
+  if (changes.empty()) return;
   std::lock_guard lock(listeners_mutex_);
-  for (const auto& [id, listener] : listeners_) listener(changes);
+  auto call = [&](const std::string& name) {
+    auto it = listeners_.find(name);
+    if (it == listeners_.end()) return;
+    for (const auto& [id, listener] : it->second) listener(changes);
+  };
+  call("");
+  for (const StateChange& change : changes) call(change.name);
 }
 
 std::unique_ptr<StateSubscription> ClusterState::Subscribe(Listener listener) {
+  return SubscribeTo("", std::move(listener));
+}
+
+std::unique_ptr<StateSubscription> ClusterState::SubscribeTo(std::string name, Listener listener) {
   std::lock_guard lock(listeners_mutex_);
   const int64_t id = next_listener_++;
-  listeners_.emplace(id, std::move(listener));
-  return std::make_unique<Subscription>(*this, id);
+  listeners_[name].emplace(id, std::move(listener));
+  return std::make_unique<Subscription>(*this, std::move(name), id);
 }
 
 void ClusterState::Mutate(Decide decide, MutateOptions options, Done done) {
@@ -130,60 +163,86 @@ void ClusterState::Mutate(Decide decide, MutateOptions options, Done done) {
   attempt->decide = std::move(decide);
   attempt->options = std::move(options);
   attempt->done = std::move(done);
+  {
+    std::lock_guard lock(mutex_);
+    ++begun_;
+  }
   Try(std::move(attempt));
 }
 
 void ClusterState::Try(std::shared_ptr<Attempt> attempt) {
-  const absl::Time now = clock_.Now();
-  absl::StatusOr<Decision> decision = absl::UnknownError("not decided");
-  absl::StatusOr<std::optional<Applied>> answered = std::nullopt;
-  int64_t head = 0;
+  Transaction transaction;
+  std::optional<absl::StatusOr<Applied>> answer;
   {
     std::lock_guard lock(mutex_);
-    head = view_.head_revision();
-    answered = broken_.ok() ? FindAnswer(*attempt) : broken_;
-    if (answered.ok() && !answered->has_value()) {
-      decision = attempt->decide(view_, now);
-      if (decision.ok() && !decision->changes_nothing()) {
-        RememberAnswer(*attempt, now, &*decision);
-      }
-    }
+    answer = DecideOnce(*attempt, &transaction);
+    if (!answer) attempt->claims = view_.NoteOnItsWay(transaction);
   }
-  if (!answered.ok()) return attempt->done(answered.status());
-  if (answered->has_value()) return attempt->done(**std::move(answered));
-  if (!decision.ok()) return attempt->done(decision.status());
-  if (decision->changes_nothing() || attempt->options.validate_only) {
-    return attempt->done(Applied{decision->reply, head});
-  }
-  auto reply = decision->reply;
-  store_.Commit(std::move(decision->transaction),
-                [this, attempt, reply](absl::StatusOr<int64_t> revision) {
-                  if (revision.ok()) {
-                    if (reply != nullptr) StampRevision(*revision, reply.get());
-                    return attempt->done(Applied{reply, *revision});
-                  }
-                  if (!absl::IsAborted(revision.status())) return attempt->done(revision.status());
-                  if (++attempt->count < kMaxAttempts) return Try(attempt);
-                  attempt->done(errors::Contention("the resource"));
-                });
+  if (answer) return Finish(*attempt, *std::move(answer));
+  store_.Commit(std::move(transaction), [this, attempt](absl::StatusOr<int64_t> revision) {
+    OnCommitted(attempt, std::move(revision));
+  });
 }
 
-absl::StatusOr<std::optional<Applied>> ClusterState::FindAnswer(const Attempt& attempt) const {
+std::optional<absl::StatusOr<Applied>> ClusterState::DecideOnce(Attempt& attempt,
+                                                                Transaction* transaction) {
+  if (!broken_.ok()) return broken_;
+  const absl::Time now = clock_.Now();
+  auto answered = FindAnswer(attempt, now);
+  if (!answered.ok()) return answered.status();
+  if (answered->has_value()) return **std::move(answered);
+  auto decision = attempt.decide(view_, now);
+  if (!decision.ok()) return decision.status();
+  if (decision->changes_nothing() || attempt.options.validate_only) {
+    return Applied{std::move(decision->reply), view_.head_revision()};
+  }
+  if (!attempt.options.request_id.empty()) RememberAnswer(attempt, now, &*decision);
+  attempt.reply = std::move(decision->reply);
+  *transaction = std::move(decision->transaction);
+  return std::nullopt;
+}
+
+void ClusterState::OnCommitted(const std::shared_ptr<Attempt>& attempt,
+                               absl::StatusOr<int64_t> revision) {
+  {
+    std::lock_guard lock(mutex_);
+    view_.ForgetOnItsWay(attempt->claims);
+  }
+  if (absl::IsAborted(revision.status()) && ++attempt->count < kMaxAttempts) return Try(attempt);
+  if (absl::IsAborted(revision.status())) {
+    return Finish(*attempt, errors::Contention("what the request touches"));
+  }
+  if (!revision.ok()) return Finish(*attempt, revision.status());
+  if (attempt->reply != nullptr) StampRevision(*revision, attempt->reply.get());
+  Finish(*attempt, Applied{attempt->reply, *revision});
+}
+
+void ClusterState::Finish(const Attempt& attempt, absl::StatusOr<Applied> applied) {
+  attempt.done(std::move(applied));
+  std::lock_guard lock(mutex_);
+  if (--begun_ == 0) all_finished_.notify_all();
+}
+
+absl::StatusOr<std::optional<Applied>> ClusterState::FindAnswer(const Attempt& attempt,
+                                                                absl::Time now) const {
   if (attempt.options.request_id.empty()) return std::nullopt;
   const RequestRecord* record = view_.FindRequest(attempt.RequestKey());
-  if (record == nullptr || ToAbsl(record->row.expire_time()) <= clock_.Now()) return std::nullopt;
+  if (record == nullptr || ToAbsl(record->row.expire_time()) <= now) return std::nullopt;
   if (record->row.request_hash() != attempt.options.request_hash) {
     return errors::RequestIdReused(attempt.options.request_id);
   }
   auto reply = NewMessage(record->row.reply_type());
-  if (reply == nullptr || !reply->ParseFromString(record->row.reply())) return std::nullopt;
+  if (reply == nullptr || !reply->ParseFromString(record->row.reply())) {
+    return errors::StoreIncompatible(
+        absl::StrCat("the stored answer to request ", attempt.options.request_id,
+                     " was written by another version; use a new request_id"));
+  }
   StampRevision(record->revision, reply.get());
   return Applied{std::move(reply), record->revision};
 }
 
 void ClusterState::RememberAnswer(const Attempt& attempt, absl::Time now,
                                   Decision* decision) const {
-  if (attempt.options.request_id.empty() || attempt.options.validate_only) return;
   const std::string key = attempt.RequestKey();
   storage::v1::RequestRow row;
   row.set_request_hash(attempt.options.request_hash);
@@ -192,21 +251,28 @@ void ClusterState::RememberAnswer(const Attempt& attempt, absl::Time now,
   *row.mutable_expire_time() = ToProto(now + kRequestLifetime);
   const RequestRecord* present = view_.FindRequest(key);
   Transaction& transaction = decision->transaction;
+  MakeRoom(attempt, now, &transaction);
   transaction.compares.push_back(
       Compare::Unchanged(key, present != nullptr ? present->revision : 0));
   transaction.puts.emplace_back(key, row.SerializeAsString());
+}
 
-  // Makes room: what expired, and the oldest of a scope that is full.
+void ClusterState::MakeRoom(const Attempt& attempt, absl::Time now,
+                            Transaction* transaction) const {
   const auto& by_age = view_.RequestsByAge(attempt.options.scope);
   size_t count = by_age.size();
+  size_t bytes = view_.RequestBytes(attempt.options.scope);
   size_t removed = 0;
-  for (const auto& [revision, old_key] : by_age) {
-    const bool expired = ToAbsl(view_.FindRequest(old_key)->row.expire_time()) <= now;
-    if ((!expired && count < kMaxRequestsPerScope) || removed == kMaxRemovedPerCommit) break;
-    if (old_key == key) continue;
-    transaction.deletes.push_back(old_key);
+  for (const auto& [revision, key] : by_age) {
+    const storage::v1::RequestRow& row = view_.FindRequest(key)->row;
+    const bool expired = ToAbsl(row.expire_time()) <= now;
+    const bool full = count >= kMaxRequestsPerScope || bytes >= kMaxRequestBytesPerScope;
+    if (!expired && !full) break;
+    if (removed++ == kMaxRemovedPerCommit) break;
+    // An expired answer under the same id is about to be replaced.
+    if (key != attempt.RequestKey()) transaction->deletes.push_back(key);
     --count;
-    ++removed;
+    bytes -= row.reply().size();
   }
 }
 

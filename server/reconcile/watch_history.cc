@@ -1,6 +1,7 @@
 #include "server/reconcile/watch_history.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
@@ -15,19 +16,19 @@ WatchHistory::WatchHistory(ClusterState& state, size_t capacity)
   subscription_ = state_.Subscribe([this](const auto& changes) { Append(changes); });
   const int64_t head = state_.HeadRevision();
   std::lock_guard lock(mutex_);
-  // Changes that came between the two lines above are kept as well; asking for them is only
-  // refused.
+  // Some changes up to `head` may have come already; whether all did is not known.
   compacted_ = std::max(compacted_, head);
-  newest_ = std::max(newest_, head);
 }
 
 void WatchHistory::Append(const std::vector<StateChange>& changes) {
   std::lock_guard lock(mutex_);
-  for (const StateChange& change : changes) {
-    const bool same_revision =
-        !entries_.empty() && entries_.back().change.revision == change.revision;
-    entries_.push_back({change, same_revision ? entries_.back().index + 1 : 0});
-    newest_ = std::max(newest_, change.revision);
+  int32_t index = 0;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    const int64_t revision = changes[i].revision;
+    if (i > 0 && changes[i - 1].revision != revision) index = 0;
+    const bool last = i + 1 == changes.size() || changes[i + 1].revision != revision;
+    entries_.push_back({changes[i], {revision, last ? WatchPosition::kWholeRevision : index}});
+    ++index;
   }
   while (entries_.size() > capacity_) {
     compacted_ = std::max(compacted_, entries_.front().change.revision);
@@ -37,16 +38,16 @@ void WatchHistory::Append(const std::vector<StateChange>& changes) {
 }
 
 absl::StatusOr<int64_t> WatchHistory::FindAfter(const WatchPosition& position) const {
+  const int64_t head = state_.HeadRevision();
   std::lock_guard lock(mutex_);
-  const bool partly = position.revision == compacted_ &&
-                      position.index != WatchPosition::kWholeRevision && !entries_.empty() &&
-                      entries_.front().change.revision == compacted_;
-  if (position.revision < compacted_ || position.revision > newest_ || partly) {
+  const bool partly =
+      position.revision == compacted_ && position.index != WatchPosition::kWholeRevision;
+  if (position.revision < compacted_ || position.revision > head || partly) {
     return errors::RevisionCompacted(position.revision, compacted_);
   }
   auto it = std::partition_point(entries_.begin(), entries_.end(), [&](const auto& entry) {
-    return entry.change.revision < position.revision ||
-           (entry.change.revision == position.revision && entry.index <= position.index);
+    return std::pair(entry.position.revision, entry.position.index) <=
+           std::pair(position.revision, position.index);
   });
   return first_sequence_ + (it - entries_.begin());
 }

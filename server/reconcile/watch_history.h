@@ -17,15 +17,17 @@ namespace nestor::server {
 
 // A place in the history: after change `index` of `revision`.
 struct WatchPosition {
-  int64_t revision = 0;
-  int32_t index = 0;  // from 0; kWholeRevision: after all of it
+  // After all changes of the revision.
   static constexpr int32_t kWholeRevision = 1 << 30;
+
+  int64_t revision = 0;
+  int32_t index = kWholeRevision;  // from 0
 };
 
-// A change with its place.
+// A change, and the place after it.
 struct HistoryEntry {
   StateChange change;
-  int32_t index = 0;  // among the changes of its revision
+  WatchPosition position;
 };
 
 // Keeps the newest changes since it was made. A watcher holds a sequence number and nothing
@@ -36,7 +38,7 @@ class WatchHistory {
   WatchHistory(ClusterState& state, size_t capacity);
 
   // The sequence number of the first change after `position`. OUT_OF_RANGE
-  // REVISION_COMPACTED: the history begins later, or has not come so far.
+  // REVISION_COMPACTED: the history begins later, or the store has not come so far.
   absl::StatusOr<int64_t> FindAfter(const WatchPosition& position) const;
   // The sequence number that the next change will get.
   int64_t end() const;
@@ -58,8 +60,7 @@ class WatchHistory {
   mutable std::mutex mutex_;
   std::deque<HistoryEntry> entries_;
   int64_t first_sequence_ = 0;  // of entries_.front()
-  int64_t compacted_ = 0;       // everything up to this revision is not kept
-  int64_t newest_ = 0;          // revision
+  int64_t compacted_ = 0;       // up to this revision not all is kept
   std::unique_ptr<StateSubscription> subscription_;
 };
 

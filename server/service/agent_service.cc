@@ -66,8 +66,7 @@ class SyncReactor final : public grpc::ServerBidiReactor<v1::SyncRequest, v1::Sy
       Close(absl::OkStatus());
       return;
     }
-    sessions_.OnMessage(handle_, std::move(incoming_),
-                        [handle = handle_] { handle->ReadNext(); });
+    sessions_.OnMessage(handle_, std::move(incoming_), [handle = handle_] { handle->ReadNext(); });
   }
 
   void OnWriteDone(bool ok) override {

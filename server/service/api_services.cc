@@ -21,12 +21,13 @@
 namespace nestor::server {
 namespace {
 
-constexpr size_t kHistory = 100'000;
-
 using Context = grpc::CallbackServerContext;
 using Reactor = grpc::ServerUnaryReactor;
 
-// The scope of a request_id: the project, or the hosts.
+// The scope of the request_ids of host methods; no project is named so.
+constexpr absl::string_view kHosts = "-";
+
+// The scope of a request_id below a project.
 std::string ProjectOf(const std::string& name) {
   constexpr size_t kPrefix = sizeof("projects/") - 1;
   const size_t end = name.find('/', kPrefix);
@@ -39,14 +40,14 @@ class HostServiceImpl final : public v1::HostService::CallbackService {
 
   Reactor* CreateHost(Context* context, const v1::CreateHostRequest* request,
                       v1::Host* response) override {
-    return MutateCall(context, state_, "hosts", *request, response,
+    return MutateCall(context, state_, kHosts, *request, response,
                       [this, request](const View& view, absl::Time now) {
                         return server::CreateHost(view, now, uids_, *request);
                       });
   }
   Reactor* UpdateHost(Context* context, const v1::UpdateHostRequest* request,
                       v1::Host* response) override {
-    return MutateCall(context, state_, "hosts", *request, response,
+    return MutateCall(context, state_, kHosts, *request, response,
                       [request](const View& view, absl::Time now) {
                         return server::UpdateHost(view, now, *request);
                       });
@@ -54,7 +55,7 @@ class HostServiceImpl final : public v1::HostService::CallbackService {
   Reactor* DeleteHost(Context* context, const v1::DeleteHostRequest* request,
                       google::protobuf::Empty* response) override {
     return MutateCall(
-        context, state_, "hosts", *request, response,
+        context, state_, kHosts, *request, response,
         [request](const View& view, absl::Time) { return server::DeleteHost(view, *request); });
   }
   Reactor* GetHost(Context* context, const v1::GetHostRequest* request,
@@ -230,28 +231,28 @@ class PasidBindingServiceImpl final : public v1::PasidBindingService::CallbackSe
 
 class WatchServiceImpl final : public v1::WatchService::CallbackService {
  public:
-  WatchServiceImpl(ClusterState& state, ParkedCalls& parked)
-      : state_(state), history_(state, kHistory), parked_(parked) {}
+  WatchServiceImpl(ClusterState& state, ParkedCalls& parked, const ApiServicesOptions& options)
+      : history_(state, options.history),
+        sources_{state, history_, parked, options.bookmark_interval} {}
 
   grpc::ServerWriteReactor<v1::WatchResponse>* Watch(Context* /*context*/,
                                                      const v1::WatchRequest* request) override {
-    return WatchCall::Start(state_, history_, parked_, *request);
+    return WatchCall::Start(sources_, *request);
   }
 
  private:
-  ClusterState& state_;
   WatchHistory history_;
-  ParkedCalls& parked_;
+  const WatchCall::Sources sources_;
 };
 
 }  // namespace
 
 struct ApiServices::Parts {
-  Parts(ClusterState& state, const UidSource& uids)
+  Parts(ClusterState& state, const UidSource& uids, const ApiServicesOptions& options)
       : hosts(state, uids),
         machines(state, uids),
         bindings(state, uids, parked),
-        watch(state, parked) {}
+        watch(state, parked, options) {}
 
   ParkedCalls parked;
   HostServiceImpl hosts;
@@ -260,8 +261,9 @@ struct ApiServices::Parts {
   WatchServiceImpl watch;
 };
 
-ApiServices::ApiServices(ClusterState& state, UidSource uids)
-    : parts_(std::make_unique<Parts>(state, uids)) {}
+ApiServices::ApiServices(ClusterState& state, const UidSource& uids,
+                         const ApiServicesOptions& options)
+    : parts_(std::make_unique<Parts>(state, uids, options)) {}
 
 ApiServices::~ApiServices() = default;
 

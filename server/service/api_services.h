@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "server/core/decision.h"
 #include "server/reconcile/cluster_state.h"
 
@@ -13,13 +14,22 @@ class Service;
 
 namespace nestor::server {
 
+struct ApiServicesOptions {
+  // Changes kept for watches; a watcher that falls further behind must start again.
+  size_t history = 100'000;
+  // An idle watch hears so often that nothing changed.
+  absl::Duration bookmark_interval = absl::Seconds(10);
+};
+
 // HostService, VirtualMachineService, PasidBindingService and WatchService. They share the
 // parked calls (WaitPasidBinding, Watch), which End finishes with UNAVAILABLE when the server
 // drains. Thread-safe.
 class ApiServices {
  public:
+  using Options = ApiServicesOptions;
+
   // `state` must outlive this; `uids` is called on gRPC threads.
-  ApiServices(ClusterState& state, UidSource uids);
+  ApiServices(ClusterState& state, const UidSource& uids, const Options& options = {});
   ~ApiServices();
 
   // To be registered with a grpc::ServerBuilder; owned here.

@@ -19,8 +19,8 @@ struct GrpcServerOptions {
   bool reflection = false;  // for every server of the process made from then on
 };
 
-// Messages up to 4 MiB, 16 KiB of metadata, 128 concurrent streams a connection, keepalive
-// pings at most every 10 s; grpc.health.v1. Thread-safe.
+// Messages up to 4 MiB, 16 KiB of metadata, 1000 calls at a time on a connection (waits and
+// watches are calls), keepalive pings at most every 10 s; grpc.health.v1. Thread-safe.
 class GrpcServer {
  public:
   // INVALID_ARGUMENT: as CheckPlaintext. FAILED_PRECONDITION: the address is taken or cannot

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "api/support/grpc_status.h"
 #include "server/core/decision.h"
 #include "server/core/validation.h"
@@ -37,7 +37,8 @@ grpc::ServerUnaryReactor* ReadCall(grpc::CallbackServerContext* context, Cluster
   return FinishCall(context, status);
 }
 
-// A mutation. Cancellation and deadline count until the commit begins, never after.
+// A mutation; request_ids are told apart by `scope`. Cancellation and deadline count until the
+// commit begins, never after.
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, ClusterState& state,
                                      absl::string_view scope, const Request& request,
@@ -50,7 +51,7 @@ grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, Clust
     Request without_id = request;
     without_id.clear_request_id();
     options.request_id = request.request_id();
-    options.scope = absl::StrCat(scope, "/", Request::descriptor()->name());
+    options.scope = std::string(scope);
     options.request_hash = Fingerprint(without_id);
   }
   auto* reactor = context->DefaultReactor();

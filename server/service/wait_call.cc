@@ -1,6 +1,5 @@
 #include "server/service/wait_call.h"
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -53,15 +52,10 @@ void WaitCall::Begin() {
     }
   });
   if (ticket_ == 0) return End(errors::Unavailable("the server is stopping", absl::Seconds(1)));
-  subscription_ = state_.Subscribe([weak](const std::vector<StateChange>& changes) {
-    auto held = weak.lock();
-    if (!held) return;
-    // A host that falls silent or returns changes what is known of all its bindings.
-    const bool matters = std::any_of(changes.begin(), changes.end(), [&](const StateChange& c) {
-      return c.name == held->request_.name() || c.kind == ResourceKind::kHost;
-    });
-    if (matters) held->Check();
-  });
+  subscription_ =
+      state_.SubscribeTo(request_.name(), [weak](const std::vector<StateChange>& /*changes*/) {
+        if (auto held = weak.lock()) held->Check();
+      });
   alarm_.Set(std::chrono::system_clock::now() + TimeoutOf(request_), [weak](bool expired) {
     auto held = weak.lock();
     if (held && expired) held->TimeOut();

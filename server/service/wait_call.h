@@ -6,7 +6,6 @@
 
 #include <memory>
 #include <mutex>
-#include <optional>
 
 #include "nestor/v1/pasid_binding_service.pb.h"
 #include "server/reconcile/cluster_state.h"
@@ -30,7 +29,7 @@ class WaitCall final : public grpc::ServerUnaryReactor {
       : state_(state), parked_(parked), request_(request), response_(response) {}
 
   void Begin();
-  // Ends the call if the binding is there, or never will be.
+  // Ends the call if the binding is where it is wanted, or never will be.
   void Check();
   void TimeOut();
   void End(const absl::Status& status, const v1::PasidBinding* binding = nullptr);

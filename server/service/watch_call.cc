@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -13,8 +14,6 @@
 
 namespace nestor::server {
 namespace {
-
-constexpr auto kBookmarkInterval = std::chrono::seconds(10);
 
 std::optional<v1::WatchRequest::Kind> KindOf(ResourceKind kind) {
   switch (kind) {
@@ -30,6 +29,8 @@ std::optional<v1::WatchRequest::Kind> KindOf(ResourceKind kind) {
   return std::nullopt;
 }
 
+absl::Status Stopping() { return errors::Unavailable("the server is stopping", absl::Seconds(1)); }
+
 template <typename Resource>
 void FillDeleted(const StateChange& change, Resource* resource) {
   resource->set_name(change.name);
@@ -37,22 +38,52 @@ void FillDeleted(const StateChange& change, Resource* resource) {
   resource->mutable_metadata()->set_revision(change.revision);
 }
 
+void RenderDeleted(const StateChange& change, v1::WatchResponse* message) {
+  message->set_type(v1::WatchResponse::TYPE_DELETED);
+  if (change.kind == ResourceKind::kHost) {
+    FillDeleted(change, message->mutable_host());
+  } else if (change.kind == ResourceKind::kVirtualMachine) {
+    FillDeleted(change, message->mutable_virtual_machine());
+  } else {
+    FillDeleted(change, message->mutable_pasid_binding());
+  }
+}
+
+// Whether `name` is `parent` or below it; everything is below the empty one.
+bool IsUnder(absl::string_view name, absl::string_view parent) {
+  return parent.empty() || name == parent || absl::StartsWith(name, absl::StrCat(parent, "/"));
+}
+
+// The first name after `last` (empty: the first of all) that is under `parent`; empty at the
+// end.
+template <typename Records>
+std::string NextUnder(const Records& records, const std::string& parent, const std::string& last) {
+  auto it = last.empty() ? records.lower_bound(parent) : records.upper_bound(last);
+  for (; it != records.end() && absl::StartsWith(it->first, parent); ++it) {
+    if (IsUnder(it->first, parent)) return it->first;
+  }
+  return "";
+}
+
+// The same for the resources of a kind. Hosts are under no project.
+std::string NextName(const View& view, ResourceKind kind, const std::string& parent,
+                     const std::string& last) {
+  if (kind == ResourceKind::kVirtualMachine) {
+    return NextUnder(view.virtual_machines(), parent, last);
+  }
+  if (kind == ResourceKind::kPasidBinding) return NextUnder(view.pasid_bindings(), parent, last);
+  if (!parent.empty()) return "";
+  const std::string id =
+      NextUnder(view.hosts(), "", std::string(absl::StripPrefix(last, "hosts/")));
+  return id.empty() ? "" : absl::StrCat("hosts/", id);
+}
+
 }  // namespace
 
-WatchCall* WatchCall::Start(ClusterState& state, const WatchHistory& history, ParkedCalls& parked,
-                            const v1::WatchRequest& request) {
-  std::shared_ptr<WatchCall> call(new WatchCall(state, history, parked, request));
+WatchCall* WatchCall::Start(const Sources& sources, const v1::WatchRequest& request) {
+  std::shared_ptr<WatchCall> call(new WatchCall(sources, request));
   call->self_ = call;
-  const std::weak_ptr<WatchCall> weak = call;
-  call->ticket_ = parked.Add([weak] {
-    if (auto held = weak.lock()) {
-      held->End(errors::Unavailable("the server is stopping", absl::Seconds(1)));
-    }
-  });
-  absl::Status status = call->ticket_ == 0
-                            ? errors::Unavailable("the server is stopping", absl::Seconds(1))
-                            : call->Prepare();
-  if (!status.ok()) {
+  if (absl::Status status = call->Begin(); !status.ok()) {
     call->End(status);
     return call.get();
   }
@@ -61,61 +92,44 @@ WatchCall* WatchCall::Start(ClusterState& state, const WatchHistory& history, Pa
   return call.get();
 }
 
-absl::Status WatchCall::Prepare() {
+absl::Status WatchCall::Begin() {
   RETURN_IF_ERROR(Validate(request_));
   const std::weak_ptr<WatchCall> weak = self_;
-  subscription_ = state_.Subscribe([weak](const std::vector<StateChange>&) {
+  ticket_ = sources_.parked.Add([weak] {
+    if (auto held = weak.lock()) held->End(Stopping());
+  });
+  if (ticket_ == 0) return Stopping();
+  // First of all, so that no change goes by unnoticed.
+  subscription_ = sources_.state.Subscribe([weak](const std::vector<StateChange>&) {
     if (auto held = weak.lock()) held->Advance();
   });
-  if (request_.resume_token().empty()) {
-    TakeSnapshot();
-    return absl::OkStatus();
-  }
-  ASSIGN_OR_RETURN(const WatchPosition position, history_.ParseToken(request_.resume_token()));
-  ASSIGN_OR_RETURN(const int64_t sequence, history_.FindAfter(position));
   std::lock_guard lock(mutex_);
-  position_ = position;
-  sequence_ = sequence;
-  synced_ = true;
+  if (request_.resume_token().empty()) {
+    // In this order: what changes in between is told twice rather than never.
+    sequence_ = sources_.history.end();
+    shown_by_snapshot_ = sources_.state.HeadRevision();
+    position_ = {shown_by_snapshot_, WatchPosition::kWholeRevision};
+  } else {
+    ASSIGN_OR_RETURN(position_, sources_.history.ParseToken(request_.resume_token()));
+    ASSIGN_OR_RETURN(sequence_, sources_.history.FindAfter(position_));
+    synced_ = true;
+  }
+  begun_ = true;
   return absl::OkStatus();
 }
 
-void WatchCall::TakeSnapshot() {
-  std::lock_guard lock(mutex_);
-  // Taken first: what changes between here and the view is skipped by its revision.
-  sequence_ = history_.end();
-  state_.Read([&](const View& view) {
-    skip_through_ = view.head_revision();
-    auto add = [&](ResourceKind kind, const std::string& name) {
-      if (Wants(kind, name)) snapshot_.emplace_back(kind, name);
-    };
-    for (const auto& [id, host] : view.hosts()) {
-      if (host.revision > 0) add(ResourceKind::kHost, "hosts/" + id);
-    }
-    for (const auto& [name, machine] : view.virtual_machines()) {
-      add(ResourceKind::kVirtualMachine, name);
-    }
-    for (const auto& [name, binding] : view.pasid_bindings()) {
-      add(ResourceKind::kPasidBinding, name);
-    }
-  });
-  position_ = {skip_through_, WatchPosition::kWholeRevision};
-}
-
-bool WatchCall::Wants(ResourceKind resource, const std::string& name) const {
-  const auto kind = KindOf(resource);
+bool WatchCall::WantsKind(ResourceKind kind) const {
+  const auto wanted = KindOf(kind);
   const auto& kinds = request_.kinds();
-  if (!kind || std::find(kinds.begin(), kinds.end(), *kind) == kinds.end()) return false;
-  return request_.parent().empty() || name == request_.parent() ||
-         absl::StartsWith(name, absl::StrCat(request_.parent(), "/"));
+  return wanted && std::find(kinds.begin(), kinds.end(), *wanted) != kinds.end();
 }
 
 void WatchCall::Advance() {
   absl::Status failed;
   {
     std::lock_guard lock(mutex_);
-    if (writing_ || finished_) return;
-    auto next = NextMessage();
+    if (!begun_ || writing_ || finished_) return;
+    const absl::StatusOr<bool> next = NextMessage();
     failed = next.status();
     if (next.ok() && *next) {
       writing_ = true;
@@ -127,72 +141,78 @@ void WatchCall::Advance() {
 
 absl::StatusOr<bool> WatchCall::NextMessage() {
   message_.Clear();
-  while (snapshot_written_ < snapshot_.size()) {
-    const auto& [kind, name] = snapshot_[snapshot_written_++];
-    // One that is gone meanwhile is told as a change.
-    if (Render(kind, name)) return true;
-  }
-  snapshot_ = {};
-  snapshot_written_ = 0;
   if (!synced_) {
+    bool found = false;
+    sources_.state.Read([&](const View& view) { found = NextOfSnapshot(view); });
+    if (found) return true;
     synced_ = true;
     message_.set_type(v1::WatchResponse::TYPE_SYNCED);
-    message_.set_resume_token(history_.MakeToken(position_));
+    message_.set_resume_token(sources_.history.MakeToken(position_));
     return true;
   }
   ASSIGN_OR_RETURN(const bool changed, NextChange());
   if (changed || !bookmark_due_) return changed;
   bookmark_due_ = false;
   message_.set_type(v1::WatchResponse::TYPE_BOOKMARK);
-  message_.set_resume_token(history_.MakeToken(position_));
+  message_.set_resume_token(sources_.history.MakeToken(position_));
   return true;
 }
 
-absl::StatusOr<bool> WatchCall::NextChange() {
-  for (;; ++sequence_) {
-    ASSIGN_OR_RETURN(const std::optional<HistoryEntry> entry, history_.Get(sequence_));
-    if (!entry) return false;
-    if (entry->change.revision <= skip_through_) continue;
-    position_ = {entry->change.revision, entry->index};
-    if (!Wants(entry->change.kind, entry->change.name)) continue;
-    if (entry->change.deleted) {
-      message_.set_type(v1::WatchResponse::TYPE_DELETED);
-      switch (entry->change.kind) {
-        case ResourceKind::kHost:
-          FillDeleted(entry->change, message_.mutable_host());
-          break;
-        case ResourceKind::kVirtualMachine:
-          FillDeleted(entry->change, message_.mutable_virtual_machine());
-          break;
-        default:
-          FillDeleted(entry->change, message_.mutable_pasid_binding());
-      }
-    } else if (!Render(entry->change.kind, entry->change.name)) {
-      continue;  // its deletion follows
+bool WatchCall::NextOfSnapshot(const View& view) {
+  constexpr ResourceKind kOrder[] = {ResourceKind::kHost, ResourceKind::kVirtualMachine,
+                                     ResourceKind::kPasidBinding};
+  for (const ResourceKind kind : kOrder) {
+    if (kind < snapshot_kind_) continue;
+    if (kind > snapshot_kind_) snapshot_name_.clear();
+    snapshot_kind_ = kind;
+    if (!WantsKind(kind)) continue;
+    while (true) {
+      std::string name = NextName(view, kind, request_.parent(), snapshot_name_);
+      if (name.empty()) break;
+      snapshot_name_ = std::move(name);
+      if (Render(view, kind, snapshot_name_)) return true;
     }
-    message_.set_resume_token(history_.MakeToken(position_));
+  }
+  return false;
+}
+
+absl::StatusOr<bool> WatchCall::NextChange() {
+  while (true) {
+    ASSIGN_OR_RETURN(const std::optional<HistoryEntry> entry, sources_.history.Get(sequence_));
+    if (!entry) return false;
     ++sequence_;
+    const StateChange& change = entry->change;
+    if (change.revision <= shown_by_snapshot_) continue;
+    position_ = entry->position;
+    if (!WantsKind(change.kind) || !IsUnder(change.name, request_.parent())) continue;
+    bool tells = change.deleted;
+    if (change.deleted) {
+      RenderDeleted(change, &message_);
+    } else {
+      sources_.state.Read(
+          [&](const View& view) { tells = Render(view, change.kind, change.name); });
+    }
+    if (!tells) continue;  // it is gone by now: its deletion follows
+    message_.set_resume_token(sources_.history.MakeToken(position_));
     return true;
   }
 }
 
-bool WatchCall::Render(ResourceKind kind, const std::string& name) {
+bool WatchCall::Render(const View& view, ResourceKind kind, absl::string_view name) {
+  message_.Clear();
+  if (kind == ResourceKind::kHost) {
+    const absl::string_view id = absl::StripPrefix(name, "hosts/");
+    if (view.FindHost(id) == nullptr) return false;
+    *message_.mutable_host() = view.HostResource(id);
+  } else if (kind == ResourceKind::kVirtualMachine) {
+    if (view.FindVirtualMachine(name) == nullptr) return false;
+    *message_.mutable_virtual_machine() = view.VirtualMachineResource(name);
+  } else {
+    if (view.FindPasidBinding(name) == nullptr) return false;
+    *message_.mutable_pasid_binding() = view.PasidBindingResource(name);
+  }
   message_.set_type(v1::WatchResponse::TYPE_PUT);
-  bool exists = false;
-  state_.Read([&](const View& view) {
-    if (kind == ResourceKind::kHost) {
-      const std::string id(absl::StripPrefix(name, "hosts/"));
-      exists = view.FindHost(id) != nullptr;
-      if (exists) *message_.mutable_host() = view.HostResource(id);
-    } else if (kind == ResourceKind::kVirtualMachine) {
-      exists = view.FindVirtualMachine(name) != nullptr;
-      if (exists) *message_.mutable_virtual_machine() = view.VirtualMachineResource(name);
-    } else {
-      exists = view.FindPasidBinding(name) != nullptr;
-      if (exists) *message_.mutable_pasid_binding() = view.PasidBindingResource(name);
-    }
-  });
-  return exists;
+  return true;
 }
 
 void WatchCall::ArmBookmark() {
@@ -201,16 +221,18 @@ void WatchCall::ArmBookmark() {
   if (finished_) return;
   // A new one each time: the old one may be the caller.
   alarm_ = std::make_unique<grpc::Alarm>();
-  alarm_->Set(std::chrono::system_clock::now() + kBookmarkInterval, [weak](bool expired) {
-    auto held = weak.lock();
-    if (!held || !expired) return;
-    {
-      std::lock_guard inner(held->mutex_);
-      held->bookmark_due_ = true;
-    }
-    held->Advance();
-    held->ArmBookmark();
-  });
+  alarm_->Set(
+      std::chrono::system_clock::now() + absl::ToChronoMicroseconds(sources_.bookmark_interval),
+      [weak](bool expired) {
+        auto held = weak.lock();
+        if (!held || !expired) return;
+        {
+          std::lock_guard inner(held->mutex_);
+          held->bookmark_due_ = true;
+        }
+        held->Advance();
+        held->ArmBookmark();
+      });
 }
 
 void WatchCall::End(const absl::Status& status) {
@@ -234,7 +256,7 @@ void WatchCall::OnWriteDone(bool ok) {
 void WatchCall::OnCancel() { End(absl::CancelledError("cancelled")); }
 
 void WatchCall::OnDone() {
-  parked_.Remove(ticket_);
+  sources_.parked.Remove(ticket_);
   // After this no listener runs; what may still hold a reference is an alarm.
   subscription_.reset();
   {

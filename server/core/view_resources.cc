@@ -1,0 +1,207 @@
+// The resources as the API shows them.
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "api/support/resource_name.h"
+#include "server/core/decision.h"
+#include "server/core/view.h"
+
+namespace nestor::server {
+namespace {
+
+using BindingState = v1::PasidBindingStatus;
+
+// Everything before "/pasidBindings/".
+absl::string_view MachineOf(absl::string_view binding) {
+  return binding.substr(0, binding.rfind("/pasidBindings/"));
+}
+
+template <typename Row>
+v1::Metadata RenderMetadata(const Row& row, int64_t revision) {
+  const storage::v1::RowMetadata& stored = row.metadata();
+  v1::Metadata metadata;
+  metadata.set_uid(stored.uid());
+  metadata.set_etag(Etag(row));
+  metadata.set_generation(stored.generation());
+  metadata.set_revision(revision);
+  *metadata.mutable_create_time() = stored.create_time();
+  *metadata.mutable_update_time() = stored.update_time();
+  if (stored.has_delete_time()) *metadata.mutable_delete_time() = stored.delete_time();
+  *metadata.mutable_labels() = stored.labels();
+  return metadata;
+}
+
+bool IsCurrent(const PasidBindingRecord& record) {
+  return record.observed.observed_generation() == record.row.metadata().generation();
+}
+
+// The state, the silence of the host left aside.
+BindingState::State RungOf(const PasidBindingRecord& record) {
+  if (record.row.metadata().has_delete_time()) return BindingState::STATE_DELETING;
+  return IsCurrent(record) ? record.observed.state() : BindingState::STATE_PERSISTED;
+}
+
+void AddAccepted(const PasidBindingRecord& record, v1::PasidBindingStatus* status) {
+  v1::Condition& accepted = *status->add_conditions();
+  accepted.set_type("Accepted");
+  accepted.set_observed_generation(record.row.metadata().generation());
+  if (status->times().has_accepted()) {
+    accepted.set_status(v1::Condition::TRUTH_TRUE);
+    accepted.set_reason("ACCEPTED");
+    *accepted.mutable_last_transition_time() = status->times().accepted();
+  } else {
+    accepted.set_status(v1::Condition::TRUTH_FALSE);
+    accepted.set_reason("WAITING_FOR_AGENT");
+    accepted.set_message("the host's agent has not answered yet");
+    *accepted.mutable_last_transition_time() = status->times().persisted();
+  }
+}
+
+void AddProgrammed(const PasidBindingRecord& record, v1::PasidBindingStatus* status) {
+  v1::Condition& programmed = *status->add_conditions();
+  programmed.set_type("Programmed");
+  programmed.set_observed_generation(record.row.metadata().generation());
+  if (status->state() == BindingState::STATE_PROGRAMMED) {
+    programmed.set_status(v1::Condition::TRUTH_TRUE);
+    programmed.set_reason("PROGRAMMED");
+    *programmed.mutable_last_transition_time() = status->times().programmed();
+    return;
+  }
+  const v1::Failure& failure = status->failure();
+  programmed.set_status(v1::Condition::TRUTH_FALSE);
+  programmed.set_reason(failure.reason().empty() ? "WAITING" : failure.reason());
+  programmed.set_message(failure.message());
+  *programmed.mutable_last_transition_time() =
+      status->times().has_failed() ? status->times().failed() : status->times().persisted();
+}
+
+// What was last seen of a host that fell silent may no longer hold.
+void MarkUnknown(v1::PasidBindingStatus* status) {
+  status->set_state(BindingState::STATE_UNKNOWN);
+  for (v1::Condition& condition : *status->mutable_conditions()) {
+    condition.set_status(v1::Condition::TRUTH_UNKNOWN);
+    condition.set_reason("HOST_UNKNOWN");
+    condition.set_message("the host's agent is silent");
+  }
+}
+
+}  // namespace
+
+v1::Host View::HostResource(absl::string_view host) const {
+  const HostRecord* record = FindHost(host);
+  return record != nullptr ? RenderHost(host, *record) : v1::Host();
+}
+
+v1::Device View::DeviceResource(absl::string_view host, absl::string_view bdf) const {
+  v1::Device device;
+  const HostRecord* record = FindHost(host);
+  if (record == nullptr) return device;
+  auto it = record->devices.find(bdf);
+  if (it == record->devices.end()) return device;
+  device.set_name(DeviceName{std::string(host), std::string(bdf)}.ToString());
+  *device.mutable_status() = it->second;
+  device.mutable_status()->set_virtual_machine(DeviceClaim(host, bdf).holder);
+  return device;
+}
+
+v1::VirtualMachine View::VirtualMachineResource(absl::string_view name) const {
+  const VirtualMachineRecord* record = FindVirtualMachine(name);
+  if (record == nullptr) return {};
+  v1::VirtualMachine machine = RenderVirtualMachine(name, *record);
+  v1::VirtualMachineStatus& status = *machine.mutable_status();
+  status.set_state(StateOf(*record));
+  const std::string prefix = absl::StrCat(name, "/pasidBindings/");
+  int64_t bindings = 0;
+  int64_t programmed = 0;
+  for (auto it = pasid_bindings_.lower_bound(prefix);
+       it != pasid_bindings_.end() && absl::StartsWith(it->first, prefix); ++it) {
+    ++bindings;
+    if (RungOf(it->second) == BindingState::STATE_PROGRAMMED) ++programmed;
+  }
+  status.set_bindings(bindings);
+  status.set_programmed_bindings(IsHostSilent(record->host()) ? 0 : programmed);
+  return machine;
+}
+
+v1::PasidBinding View::PasidBindingResource(absl::string_view name) const {
+  const PasidBindingRecord* record = FindPasidBinding(name);
+  if (record == nullptr) return {};
+  v1::PasidBinding binding = RenderPasidBinding(name, *record);
+  if (StateOf(name, *record) == BindingState::STATE_UNKNOWN) MarkUnknown(binding.mutable_status());
+  return binding;
+}
+
+v1::VirtualMachineStatus::State View::StateOf(const VirtualMachineRecord& record) const {
+  if (record.row.metadata().has_delete_time()) return v1::VirtualMachineStatus::STATE_DELETING;
+  if (IsHostSilent(record.host())) return v1::VirtualMachineStatus::STATE_UNKNOWN;
+  return record.observed.state() != v1::VirtualMachineStatus::STATE_UNSPECIFIED
+             ? record.observed.state()
+             : v1::VirtualMachineStatus::STATE_PENDING;
+}
+
+v1::PasidBindingStatus::State View::StateOf(absl::string_view name,
+                                            const PasidBindingRecord& record) const {
+  const BindingState::State rung = RungOf(record);
+  if (rung == BindingState::STATE_DELETING) return rung;
+  const VirtualMachineRecord* machine = FindVirtualMachine(MachineOf(name));
+  return machine != nullptr && IsHostSilent(machine->host()) ? BindingState::STATE_UNKNOWN : rung;
+}
+
+v1::HostStatus::State StateOf(const HostRecord& record) {
+  const v1::HostStatus::State state = record.observed.status().state();
+  return state != v1::HostStatus::STATE_UNSPECIFIED ? state : v1::HostStatus::STATE_NEVER_SEEN;
+}
+
+v1::Host RenderHost(absl::string_view host, const HostRecord& record) {
+  v1::Host resource;
+  resource.set_name(absl::StrCat("hosts/", host));
+  *resource.mutable_metadata() = RenderMetadata(record.row, record.revision);
+  *resource.mutable_spec() = record.row.spec();
+  *resource.mutable_status() = record.observed.status();
+  resource.mutable_status()->set_state(StateOf(record));
+  return resource;
+}
+
+v1::VirtualMachine RenderVirtualMachine(absl::string_view name,
+                                        const VirtualMachineRecord& record) {
+  v1::VirtualMachine resource;
+  resource.set_name(std::string(name));
+  *resource.mutable_metadata() = RenderMetadata(record.row, record.revision);
+  *resource.mutable_spec() = record.row.spec();
+  *resource.mutable_status() = record.observed;
+  v1::VirtualMachineStatus& status = *resource.mutable_status();
+  if (resource.metadata().has_delete_time()) {
+    status.set_state(v1::VirtualMachineStatus::STATE_DELETING);
+  } else if (status.state() == v1::VirtualMachineStatus::STATE_UNSPECIFIED) {
+    status.set_state(v1::VirtualMachineStatus::STATE_PENDING);
+  }
+  return resource;
+}
+
+v1::PasidBinding RenderPasidBinding(absl::string_view name, const PasidBindingRecord& record) {
+  v1::PasidBinding resource;
+  resource.set_name(std::string(name));
+  *resource.mutable_metadata() = RenderMetadata(record.row, record.revision);
+  *resource.mutable_spec() = record.row.spec();
+  v1::PasidBindingStatus& status = *resource.mutable_status();
+  status = record.observed;
+  status.set_state(RungOf(record));
+  status.set_effective_pasid(record.row.effective_pasid());
+  if (!IsCurrent(record)) {
+    // Said of an older generation; what is programmed still holds.
+    status.clear_times();
+    status.clear_failure();
+    status.clear_attempts();
+  }
+  *status.mutable_times()->mutable_persisted() = record.row.metadata().update_time();
+  AddAccepted(record, &status);
+  AddProgrammed(record, &status);
+  return resource;
+}
+
+std::string Etag(const google::protobuf::Message& row) {
+  return absl::StrFormat("%016x", Fingerprint(row));
+}
+
+}  // namespace nestor::server
