@@ -45,6 +45,7 @@ class RocksDbStoreTest : public ::testing::Test {
     }
     release.set_value();
     std::vector<absl::StatusOr<int64_t>> results;
+    results.reserve(answers.size());
     for (auto& answer : answers) results.push_back(answer.get_future().get());
     return results;
   }
@@ -124,7 +125,7 @@ TEST_F(RocksDbStoreTest, ClosingCommitsWhatIsQueued) {
 struct DiskFailure {
   std::string name;
   Operation operation;
-  rocksdb::IOStatus error;
+  rocksdb::IOStatus (*error)();
 };
 
 std::ostream& operator<<(std::ostream& out, const DiskFailure& failure) {
@@ -143,7 +144,7 @@ TEST_P(FailingDisk, EndsWritesForGoodWhileReadsGoOn) {
   std::vector<StoreEvent> events;
   const auto handle = store->Watch(
       1, [&](const auto& seen) { events.insert(events.end(), seen.begin(), seen.end()); });
-  disk_->FailNth(GetParam().operation, 1, GetParam().error);
+  disk_->FailNth(GetParam().operation, 1, GetParam().error());
   const absl::Status failed = commit("failed");
   EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(failed.message()), HasSubstr(store.path()));
@@ -162,11 +163,13 @@ TEST_P(FailingDisk, EndsWritesForGoodWhileReadsGoOn) {
 
 TEST_P(FailingDisk, AnswersEveryMemberOfTheGroup) {
   TemporaryStore store(Options());
-  disk_->FailNth(GetParam().operation, 1, GetParam().error);
+  disk_->FailNth(GetParam().operation, 1, GetParam().error());
   for (const auto& answer : CommitAsOneGroup(*store, std::vector(5, Durability::kSynced))) {
     EXPECT_EQ(answer.status().code(), absl::StatusCode::kUnavailable);
   }
 }
+
+rocksdb::IOStatus DiskFailed() { return rocksdb::IOStatus::IOError("EIO"); }
 
 // As RocksDB's own file system reports a full disk.
 rocksdb::IOStatus DiskFull() {
@@ -184,12 +187,11 @@ rocksdb::IOStatus FileFailed() {
 
 INSTANTIATE_TEST_SUITE_P(
     RocksDb, FailingDisk,
-    ::testing::Values(DiskFailure{"AppendEio", Operation::kAppend,
-                                  rocksdb::IOStatus::IOError("EIO")},
-                      DiskFailure{"AppendEnospc", Operation::kAppend, DiskFull()},
-                      DiskFailure{"SyncEio", Operation::kSync, rocksdb::IOStatus::IOError("EIO")},
-                      DiskFailure{"SyncEnospc", Operation::kSync, DiskFull()},
-                      DiskFailure{"SyncOfOneFile", Operation::kSync, FileFailed()}),
+    ::testing::Values(DiskFailure{"AppendEio", Operation::kAppend, DiskFailed},
+                      DiskFailure{"AppendEnospc", Operation::kAppend, DiskFull},
+                      DiskFailure{"SyncEio", Operation::kSync, DiskFailed},
+                      DiskFailure{"SyncEnospc", Operation::kSync, DiskFull},
+                      DiskFailure{"SyncOfOneFile", Operation::kSync, FileFailed}),
     [](const auto& test) { return test.param.name; });
 
 }  // namespace

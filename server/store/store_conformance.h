@@ -57,12 +57,13 @@ class StoreConformance : public ::testing::TestWithParam<StoreAdapter> {
     return MustCommit({{}, {{std::move(key), std::move(value)}}, {}});
   }
   // Reads and requires success.
-  std::vector<KeyValue> MustRange(std::string begin = "", std::string end = "", size_t limit = 0) {
+  std::vector<KeyValue> MustRange(const std::string& begin = "", const std::string& end = "",
+                                  size_t limit = 0) {
     const auto rows = store().Range(begin, end, limit);
     EXPECT_TRUE(rows.ok()) << rows.status();
     return rows.value_or(std::vector<KeyValue>());
   }
-  std::vector<std::string> MustRangeKeys(std::string begin = "", std::string end = "",
+  std::vector<std::string> MustRangeKeys(const std::string& begin = "", const std::string& end = "",
                                          size_t limit = 0) {
     std::vector<std::string> keys;
     for (const KeyValue& row : MustRange(begin, end, limit)) keys.push_back(row.key);

@@ -129,6 +129,7 @@ TEST_P(StoreConformance, ComparesSeeWhatWasQueuedBeforeThem) {
   }
   release.set_value();
   std::vector<int64_t> revisions;
+  revisions.reserve(answers.size());
   for (auto& answer : answers) revisions.push_back(answer.get_future().get().value_or(0));
   EXPECT_THAT(revisions, ElementsAre(0, 2, 3, 4, 0, 5));
   EXPECT_THAT(MustRangeKeys(), ElementsAre("r/2", "sees the deletion"));
@@ -241,6 +242,7 @@ TEST_P(StoreConformance, ManyThreadsCountingByCompareAndSetLoseNoStep) {
     }
   };
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) threads.emplace_back(count);
   for (std::thread& thread : threads) thread.join();
   EXPECT_THAT(MustRange(),

@@ -163,6 +163,7 @@ TEST_P(StoreConformance, WatchersFromManyThreadsSeeTheSameHistory) {
   std::vector<Recorder> recorders(kWatchers);
   std::vector<std::unique_ptr<WatchHandle>> handles(kWatchers);
   std::vector<std::thread> threads;
+  threads.reserve(kWatchers);
   for (int i = 0; i < kWatchers; ++i) {
     threads.emplace_back([&, i] { handles[i] = *store().Watch(0, recorders[i].Callback()); });
   }

@@ -7,8 +7,10 @@
 
 // The distribution's RocksDB is not built for ThreadSanitizer, which then sees none of its
 // atomics and reports what they guard. Every test that opens a store links this.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the sanitizer's name
 extern "C" const char* __tsan_default_suppressions();
 const char* __tsan_default_suppressions() { return "race:rocksdb::\n"; }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 namespace nestor::server {
 namespace {

@@ -17,6 +17,7 @@ const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
 
 std::vector<StoreEvent> EventsOf(int64_t revision, int count = 1) {
   std::vector<StoreEvent> events;
+  events.reserve(count);
   for (int i = 0; i < count; ++i) events.push_back({revision, std::to_string(i), ""});
   return events;
 }
