@@ -136,9 +136,8 @@ class YamlWriter {
         return WriteText(item ? reflection.GetRepeatedString(message, &field, index)
                               : reflection.GetString(message, &field));
       case FieldDescriptor::CPPTYPE_ENUM:
-        out_ << ShortEnumName(*(item ? reflection.GetRepeatedEnum(message, &field, index)
-                                     : reflection.GetEnum(message, &field)));
-        return;
+        return WriteText(ShortEnumName(*(item ? reflection.GetRepeatedEnum(message, &field, index)
+                                              : reflection.GetEnum(message, &field))));
       default:
         return WriteNumber(message, field);
     }
