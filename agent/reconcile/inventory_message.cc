@@ -36,8 +36,8 @@ v1::Inventory ToInventoryMessage(const std::string& host, absl::string_view back
     device.set_name(absl::StrCat(host, "/devices/", facts.function.bdf));
     FillFunction(facts.function, device.mutable_status());
     FillCapabilities(facts.capabilities, device.mutable_status());
-    device.mutable_status()->set_iommu_interface(
-        backend == "type1" ? v1::IOMMU_INTERFACE_TYPE1 : v1::IOMMU_INTERFACE_IOMMUFD);
+    device.mutable_status()->set_iommu_interface(backend == "type1" ? v1::IOMMU_INTERFACE_TYPE1
+                                                                    : v1::IOMMU_INTERFACE_IOMMUFD);
   }
   return inventory;
 }

@@ -153,7 +153,8 @@ void ServerSession::Impl::Connect() {
 void ServerSession::Impl::OnMessage(v1::SyncResponse message) {
   if (stream_ == nullptr) return;
   if (absl::Status status = reconciler_.TakeIn(message); !status.ok()) {
-    spdlog::error("closing the session: {}", status.ToString());
+    spdlog::error("closing the session: {}",
+                  status.ToString(absl::StatusToStringMode::kWithNoExtraData));
     CloseStream();
     return;
   }
@@ -192,7 +193,8 @@ void ServerSession::Impl::OnClosed(const absl::Status& status) {
   CallEnded();
   if (stopping_) return;
   // Told once, not at each attempt.
-  if (std::string error = status.ToString(); error != last_error_) {
+  if (std::string error = status.ToString(absl::StatusToStringMode::kWithNoExtraData);
+      error != last_error_) {
     spdlog::warn("no session with the server: {}; trying again", error);
     last_error_ = std::move(error);
   }
@@ -227,7 +229,8 @@ void ServerSession::Impl::OnRenewed(uint64_t stream, const absl::Status& status)
   CallEnded();
   if (stream != stream_number_ || stream_ == nullptr) return;
   if (absl::IsAborted(status)) {
-    spdlog::warn("the server no longer owns this session: {}", status.ToString());
+    spdlog::warn("the server no longer owns this session: {}",
+                 status.ToString(absl::StatusToStringMode::kWithNoExtraData));
     CloseStream();
     return;
   }

@@ -160,7 +160,8 @@ absl::Status AgentSessions::CheckHello(const v1::Hello& hello) const {
 void AgentSessions::Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello,
                           std::function<void()> taken_in) {
   if (absl::Status status = CheckHello(hello); !status.ok()) {
-    spdlog::warn("refused the agent of {}: {}", Printable(hello.host()), status.ToString());
+    spdlog::warn("refused the agent of {}: {}", Printable(hello.host()),
+                 status.ToString(absl::StatusToStringMode::kWithNoExtraData));
     return stream->Close(status);
   }
   auto session = std::make_shared<Session>();
@@ -500,7 +501,7 @@ void AgentSessions::MarkUnknown(const std::string& host) {
     // ABORTED: a session began in the same moment.
     if (!revision.ok() && !absl::IsAborted(revision.status())) {
       spdlog::error("cannot record that hosts/{} is silent: {}", host,
-                    revision.status().ToString());
+                    revision.status().ToString(absl::StatusToStringMode::kWithNoExtraData));
     }
   });
 }
@@ -511,7 +512,8 @@ void AgentSessions::End(const SessionPtr& session, const absl::Status& status) {
   by_stream_.erase(session->stream.get());
   auto it = sessions_.find(session->host);
   if (it != sessions_.end() && it->second == session) sessions_.erase(it);
-  spdlog::info("hosts/{} disconnected: {}", session->host, status.ToString());
+  spdlog::info("hosts/{} disconnected: {}", session->host,
+               status.ToString(absl::StatusToStringMode::kWithNoExtraData));
 }
 
 AgentSessions::SessionPtr AgentSessions::FindByStream(const AgentStream* stream) const {

@@ -127,7 +127,7 @@ void ClusterState::OnEvents(const std::vector<StoreEvent>& events) {
     std::lock_guard lock(mutex_);
     for (const StoreEvent& event : events) {
       if (absl::Status status = view_.Apply(event, &changes); !status.ok() && broken_.ok()) {
-        spdlog::critical("the view cannot follow the store: {}", status.ToString());
+        spdlog::critical("the view cannot follow the store: {}", status.ToString(absl::StatusToStringMode::kWithNoExtraData));
         broken_ = std::move(status);
       }
     }
