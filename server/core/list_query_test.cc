@@ -55,7 +55,8 @@ INSTANTIATE_TEST_SUITE_P(
                       FilterCase{" AND host=a", false}, FilterCase{"color=red", false},
                       FilterCase{"HOST=a", false}, FilterCase{"\x1b[0m=a", false},
                       FilterCase{Terms(33), false},
-                      FilterCase{"host=" + std::string(2044, 'x'), false}));
+                      FilterCase{"host=" + std::string(2044, 'x'), false},
+                      FilterCase{std::string(2049, ' '), false}));
 
 // Two hosts; project p has machines vm (bindings a, b, c) and vm-2 (d), project q has vm (e).
 class ListTest : public ::testing::Test {

@@ -1,6 +1,9 @@
 // A view for tests: fed by rows, and by decisions as a store would commit them.
 #pragma once
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <map>
 #include <optional>
@@ -83,6 +86,18 @@ inline std::vector<std::string> WrongFields(const absl::Status& status) {
     }
   }
   return fields;
+}
+
+// A request refused for this one field; a hostile value is shown only in a form that is safe to
+// print.
+inline void ExpectRefused(const absl::Status& status, const std::string& field) {
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ErrorReason(status), "FIELD_INVALID");
+  EXPECT_THAT(WrongFields(status), ::testing::ElementsAre(field)) << status;
+  EXPECT_LT(status.message().size(), 1000u);
+  for (const char c : status.message()) {
+    EXPECT_TRUE(c >= 0x20 && c < 0x7f) << static_cast<int>(c);
+  }
 }
 
 // Keeps every row with its revision, so that it can refuse what a store would refuse.
