@@ -14,8 +14,10 @@
 namespace nestor::server {
 namespace {
 
-// Decisions on an ever newer view before the client hears CONTENTION.
-constexpr int kMaxAttempts = 16;
+// Decisions on an ever newer view before the client hears CONTENTION. One that comes back from
+// the store queues behind those decided meanwhile, so a busy resource costs many; each is cheap,
+// as what is refused writes nothing.
+constexpr int kMaxAttempts = 100;
 constexpr absl::Duration kRequestLifetime = absl::Hours(1);
 // Stored answers of one scope, and their bytes; the oldest go first.
 constexpr size_t kMaxRequestsPerScope = 10'000;
