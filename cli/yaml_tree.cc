@@ -18,6 +18,18 @@ namespace {
 
 Place ToPlace(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
 
+Place PlaceOf(absl::string_view text, size_t position) {
+  const absl::string_view before = text.substr(0, position);
+  const size_t newline = before.rfind('\n');
+  const size_t line_start = newline == absl::string_view::npos ? 0 : newline + 1;
+  return {static_cast<int>(std::count(before.begin(), before.end(), '\n')) + 1,
+          static_cast<int>(position - line_start) + 1};
+}
+
+std::string TooDeep() { return absl::StrCat("nested more than ", kMaxYamlDepth, " deep"); }
+
+std::string TooMany() { return absl::StrCat("more than ", kMaxYamlValues, " values in one file"); }
+
 // Builds the tree of one document from the parser's events. The parser cannot be told to
 // stop, so after the first error the remaining events are ignored.
 class TreeBuilder final : public YAML::EventHandler {
@@ -75,7 +87,7 @@ class TreeBuilder final : public YAML::EventHandler {
   bool Admit(const YAML::Mark& mark, YAML::anchor_t anchor) {
     if (anchor != YAML::NullAnchor) RefuseAnchor(mark);
     if (status_.ok() && values_left_ == 0) {
-      Fail(ToPlace(mark), absl::StrCat("more than ", kMaxYamlValues, " values in one file"));
+      Fail(ToPlace(mark), TooMany());
     }
     if (!status_.ok()) return false;
     --values_left_;
@@ -108,7 +120,7 @@ class TreeBuilder final : public YAML::EventHandler {
     if (!Admit(mark, anchor)) return;
     if (KeyIsNext()) return Fail(ToPlace(mark), "a key must be plain text");
     if (open_.size() == kMaxYamlDepth) {
-      return Fail(ToPlace(mark), absl::StrCat("nested more than ", kMaxYamlDepth, " deep"));
+      return Fail(ToPlace(mark), TooDeep());
     }
     OpenValue opened;
     opened.value.kind = kind;
@@ -144,27 +156,45 @@ absl::Status CheckBytes(absl::string_view text, absl::string_view file) {
                                                    " MiB; split it into several files"));
   }
   const size_t nul = text.find('\0');
-  if (nul == absl::string_view::npos) return absl::OkStatus();
-  const absl::string_view before = text.substr(0, nul);
-  const size_t newline = before.rfind('\n');
-  const size_t line_start = newline == absl::string_view::npos ? 0 : newline + 1;
-  return ErrorAt(file,
-                 {static_cast<int>(std::count(before.begin(), before.end(), '\n')) + 1,
-                  static_cast<int>(nul - line_start) + 1},
-                 "a NUL byte: this is not a text file");
+  if (nul != absl::string_view::npos) {
+    return ErrorAt(file, PlaceOf(text, nul), "a NUL byte: this is not a text file");
+  }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<YamlValue>> ReadDocuments(std::istream& stream, absl::string_view file) {
-  std::vector<YamlValue> documents;
-  size_t values_left = kMaxYamlValues;
-  YAML::Parser parser(stream);
-  while (true) {
-    TreeBuilder builder(file, &values_left);
-    if (!parser.HandleNextDocument(builder)) return documents;
-    if (!builder.status().ok()) return builder.status();
-    YamlValue root = builder.TakeRoot();
-    if (root.kind != YamlValue::Kind::kNull) documents.push_back(std::move(root));
+// In brackets the parser reads ahead without telling, up to the whole file, which takes
+// gigabytes for a file of brackets and commas. So these are bounded before: each of them
+// stands for a value, or for another level, or is in a comment or in quotes, of which a
+// manifest does not have so many.
+absl::Status CheckBrackets(absl::string_view text, absl::string_view file) {
+  constexpr int kMaxOpenBrackets = 1000;
+  int open = 0;
+  size_t values = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool opens = text[i] == '[' || text[i] == '{';
+    if (opens) ++open;
+    if ((text[i] == ']' || text[i] == '}') && open > 0) --open;
+    if (opens || text[i] == ',') ++values;
+    if (open > kMaxOpenBrackets) return ErrorAt(file, PlaceOf(text, i), TooDeep());
+    if (values > kMaxYamlValues) return ErrorAt(file, PlaceOf(text, i), TooMany());
   }
+  return absl::OkStatus();
+}
+
+// Reads the next document into `builder`; false at the end of the file.
+absl::StatusOr<bool> ReadDocument(YAML::Parser& parser, TreeBuilder& builder,
+                                  absl::string_view file) {
+  absl::Status broken;
+  bool found = false;
+  try {
+    found = parser.HandleNextDocument(builder);
+  } catch (const YAML::Exception& error) {
+    broken = ErrorAt(file, ToPlace(error.mark), absl::StrCat("not valid YAML: ", error.msg));
+  }
+  // What the builder saw came first.
+  if (!builder.status().ok()) return builder.status();
+  if (!broken.ok()) return broken;
+  return found;
 }
 
 }  // namespace
@@ -179,11 +209,19 @@ const YamlValue* YamlValue::Find(absl::string_view key) const {
 absl::StatusOr<std::vector<YamlValue>> ParseYaml(absl::string_view text, absl::string_view file) {
   absl::Status bytes = CheckBytes(text, file);
   if (!bytes.ok()) return bytes;
+  absl::Status brackets = CheckBrackets(text, file);
+  if (!brackets.ok()) return brackets;
   std::istringstream stream{std::string(text)};
-  try {
-    return ReadDocuments(stream, file);
-  } catch (const YAML::Exception& error) {
-    return ErrorAt(file, ToPlace(error.mark), absl::StrCat("not valid YAML: ", error.msg));
+  YAML::Parser parser(stream);
+  std::vector<YamlValue> documents;
+  size_t values_left = kMaxYamlValues;
+  while (true) {
+    TreeBuilder builder(file, &values_left);
+    auto found = ReadDocument(parser, builder, file);
+    if (!found.ok()) return found.status();
+    if (!*found) return documents;
+    YamlValue root = builder.TakeRoot();
+    if (root.kind != YamlValue::Kind::kNull) documents.push_back(std::move(root));
   }
 }
 

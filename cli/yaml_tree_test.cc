@@ -72,7 +72,16 @@ TEST(YamlTree, DepthIsBounded) {
   EXPECT_TRUE(ParseYaml(allowed + std::string(kMaxYamlDepth, ']'), "f.yaml").ok());
   EXPECT_THAT(ErrorOf(std::string(kMaxYamlDepth + 1, '[') + std::string(kMaxYamlDepth + 1, ']')),
               HasSubstr("f.yaml:1:65: nested more than 64 deep"));
-  EXPECT_FALSE(ParseYaml(std::string(100'000, '['), "f.yaml").ok());
+  EXPECT_THAT(ErrorOf(std::string(16 << 20, '[')), HasSubstr("nested more than 64 deep"));
+  std::string dashes;
+  for (int i = 0; i < 100'000; ++i) dashes += "- ";
+  EXPECT_THAT(ErrorOf(dashes), HasSubstr("nested more than 64 deep"));
+}
+
+TEST(YamlTree, NumberOfValuesIsBounded) {
+  std::string text = "[";
+  for (size_t i = 0; i < kMaxYamlValues + 1; ++i) text += "1,";
+  EXPECT_THAT(ErrorOf(text + "]"), HasSubstr("more than 1000000 values"));
 }
 
 TEST(YamlTree, NulByteIsRefusedWithItsPlace) {
