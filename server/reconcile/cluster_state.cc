@@ -14,10 +14,13 @@
 namespace nestor::server {
 namespace {
 
-// Decisions on an ever newer view before the client hears CONTENTION. One that comes back from
-// the store queues behind those decided meanwhile, so a busy resource costs many; each is cheap,
-// as what is refused writes nothing.
+// Decisions on an ever newer view before the client hears CONTENTION.
 constexpr int kMaxAttempts = 100;
+// One that comes back from the store queues behind those decided meanwhile, so a client that
+// writes again at once would win every time. After so many attempts new mutations wait.
+constexpr int kAttemptsBeforeTurn = 8;
+constexpr size_t kMaxWaiting = 4096;
+constexpr absl::Duration kRetryFullQueueAfter = absl::Milliseconds(100);
 constexpr absl::Duration kRequestLifetime = absl::Hours(1);
 // Stored answers of one scope, and their bytes; the oldest go first.
 constexpr size_t kMaxRequestsPerScope = 10'000;
@@ -129,7 +132,8 @@ void ClusterState::OnEvents(const std::vector<StoreEvent>& events) {
     std::lock_guard lock(mutex_);
     for (const StoreEvent& event : events) {
       if (absl::Status status = view_.Apply(event, &changes); !status.ok() && broken_.ok()) {
-        spdlog::critical("the view cannot follow the store: {}", status.ToString(absl::StatusToStringMode::kWithNoExtraData));
+        spdlog::critical("the view cannot follow the store: {}",
+                         status.ToString(absl::StatusToStringMode::kWithNoExtraData));
         broken_ = std::move(status);
       }
     }
@@ -165,10 +169,17 @@ void ClusterState::Mutate(Decide decide, MutateOptions options, Done done) {
   attempt->decide = std::move(decide);
   attempt->options = std::move(options);
   attempt->done = std::move(done);
+  bool full = false;
   {
     std::lock_guard lock(mutex_);
     ++begun_;
+    full = waiting_.size() >= kMaxWaiting;
+    if (turns_ > 0 && !full) {
+      waiting_.push_back(std::move(attempt));
+      return;
+    }
   }
+  if (full) return Finish(*attempt, errors::QueueFull("mutation queue", kRetryFullQueueAfter));
   Try(std::move(attempt));
 }
 
@@ -209,8 +220,9 @@ void ClusterState::OnCommitted(const std::shared_ptr<Attempt>& attempt,
   {
     std::lock_guard lock(mutex_);
     view_.ForgetOnItsWay(attempt->claims);
+    if (absl::IsAborted(revision.status()) && ++attempt->count == kAttemptsBeforeTurn) ++turns_;
   }
-  if (absl::IsAborted(revision.status()) && ++attempt->count < kMaxAttempts) return Try(attempt);
+  if (absl::IsAborted(revision.status()) && attempt->count < kMaxAttempts) return Try(attempt);
   if (absl::IsAborted(revision.status())) {
     return Finish(*attempt, errors::Contention("what the request touches"));
   }
@@ -221,8 +233,13 @@ void ClusterState::OnCommitted(const std::shared_ptr<Attempt>& attempt,
 
 void ClusterState::Finish(const Attempt& attempt, absl::StatusOr<Applied> applied) {
   attempt.done(std::move(applied));
-  std::lock_guard lock(mutex_);
-  if (--begun_ == 0) all_finished_.notify_all();
+  std::vector<std::shared_ptr<Attempt>> ready;
+  {
+    std::lock_guard lock(mutex_);
+    if (attempt.count >= kAttemptsBeforeTurn && --turns_ == 0) ready.swap(waiting_);
+    if (--begun_ == 0) all_finished_.notify_all();
+  }
+  for (auto& next : ready) Try(std::move(next));
 }
 
 absl::StatusOr<std::optional<Applied>> ClusterState::FindAnswer(const Attempt& attempt,

@@ -61,8 +61,9 @@ class ClusterState {
 
   // Decides on the present view, commits, and calls `done` once, on the store's thread or on
   // the calling one. When the commit found that the view was stale, decides again on the newer
-  // one; after a bounded number of times ABORTED CONTENTION. What `done` is told is visible in
-  // Read before it runs. `decide` is called under a lock: it must be quick.
+  // one; after a bounded number of times ABORTED CONTENTION. Mutations that lose again and again
+  // get a turn, in which new ones wait; RESOURCE_EXHAUSTED QUEUE_FULL when too many do. What `done`
+  // is told is visible in Read before it runs. `decide` is called under a lock: it must be quick.
   void Mutate(Decide decide, MutateOptions options, Done done);
 
   // Calls `listener` on the store's thread after the view took in one or several commits. It
@@ -101,6 +102,9 @@ class ClusterState {
   absl::Status broken_;  // the view could not follow the store
   int64_t begun_ = 0;    // mutations that have not finished
   std::condition_variable all_finished_;
+  // Mutations whose turn it is, since they were stale too often; others wait meanwhile.
+  int64_t turns_ = 0;
+  std::vector<std::shared_ptr<Attempt>> waiting_;
   std::mutex listeners_mutex_;
   // By the resource that they wait for, empty for all; then by id.
   absl::flat_hash_map<std::string, std::map<int64_t, Listener>> listeners_;
