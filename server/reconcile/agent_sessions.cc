@@ -32,6 +32,72 @@ std::string HostId(const std::string& host_name) {
   return name.ok() ? name->host : "";
 }
 
+absl::Status CheckInventory(const v1::Inventory& inventory, const std::string& host) {
+  for (const v1::Device& device : inventory.devices()) {
+    auto name = DeviceName::Parse(device.name());
+    if (!name.ok() || name->host != host) {
+      return errors::ProtocolError(absl::StrCat("the inventory names ", Printable(device.name())));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Each device of a checked inventory, once, with its row.
+std::map<std::string, std::string> RowsByBdf(const v1::Inventory& inventory) {
+  std::map<std::string, std::string> rows;
+  for (const v1::Device& device : inventory.devices()) {
+    storage::v1::DeviceObservedRow row;
+    *row.mutable_status() = device.status();
+    rows.emplace(DeviceName::Parse(device.name())->bdf, row.SerializeAsString());
+  }
+  return rows;
+}
+
+// The binding is no longer where it was last seen: in the kernel.
+v1::PasidBindingStatus LostStatus(const v1::PasidBindingStatus& before) {
+  v1::PasidBindingStatus status = before;
+  status.set_state(v1::PasidBindingStatus::STATE_NOT_PROGRAMMED);
+  status.clear_programmed_root();
+  status.clear_programmed_generation();
+  status.mutable_failure()->set_kind(v1::Failure::KIND_TRANSIENT);
+  status.mutable_failure()->set_reason("WAITING_FOR_AGENT");
+  status.mutable_failure()->set_message("the host no longer holds it: it was started anew");
+  return status;
+}
+
+// What was seen on the host by an earlier session and is no longer held there, as after a
+// reboot. Without this it would seem to be there until the agent has come to each.
+void PutLost(const View& view, const HostRecord& host, const v1::Hello& hello,
+             Transaction* transaction) {
+  std::set<std::string> held;
+  for (const auto& machine : hello.held_virtual_machines()) held.insert(machine.uid());
+  for (const auto& binding : hello.held_bindings()) held.insert(binding.uid());
+  for (const std::string& name : host.virtual_machines) {
+    const VirtualMachineRecord& machine = *view.FindVirtualMachine(name);
+    const std::string& uid = machine.row.metadata().uid();
+    if (!machine.observed.vm_instance().empty() && !held.contains(uid)) {
+      v1::VirtualMachineResult gone;
+      gone.set_uid(uid);
+      storage::v1::VirtualMachineObservedRow row;
+      row.set_uid(uid);
+      *row.mutable_status() = ObserveMachine(gone);
+      transaction->puts.emplace_back(keys::VirtualMachineObserved(*VirtualMachineName::Parse(name)),
+                                     row.SerializeAsString());
+    }
+    for (const std::string& binding_name : view.BindingsOf(name)) {
+      const PasidBindingRecord& binding = *view.FindPasidBinding(binding_name);
+      if (binding.observed.programmed_generation() == 0) continue;
+      if (held.contains(binding.row.metadata().uid())) continue;
+      storage::v1::PasidBindingObservedRow row;
+      row.set_uid(binding.row.metadata().uid());
+      *row.mutable_status() = LostStatus(binding.observed);
+      transaction->puts.emplace_back(
+          keys::PasidBindingObserved(*PasidBindingName::Parse(binding_name)),
+          row.SerializeAsString());
+    }
+  }
+}
+
 }  // namespace
 
 // One host's stream, from its Hello on.
@@ -46,8 +112,9 @@ struct AgentSessions::Session {
   v1::HostStatus status;
   std::optional<HostDecision> decision;  // once welcomed
 
-  // Observed rows that wait for the write in flight: key -> row.
-  std::map<std::string, std::string> observed;
+  std::set<std::string> devices;  // BDFs of the newest inventory
+  // Observed rows that wait for the write in flight: key -> row, or nothing to delete it.
+  std::map<std::string, std::optional<std::string>> observed;
   bool writing = false;
   // When plain ACCEPTED answers came, which are not stored: uid -> (generation, time).
   absl::flat_hash_map<std::string, std::pair<int64_t, google::protobuf::Timestamp>> accepted;
@@ -87,7 +154,7 @@ void AgentSessions::OnMessage(std::shared_ptr<AgentStream> stream, v1::SyncReque
     } else if (message.has_results()) {
       status = TakeInResults(session, message.results());
     } else if (message.has_inventory()) {
-      TakeInInventory(session, message.inventory());
+      status = TakeInInventory(session, message.inventory());
     } else {
       status = errors::ProtocolError("a message of no known kind, or a second Hello");
     }
@@ -131,12 +198,7 @@ absl::Status AgentSessions::CheckHello(const v1::Hello& hello) const {
   if (hello.agent_instance().empty() || hello.boot_id().empty() || !hello.has_inventory()) {
     return errors::ProtocolError("Hello lacks agent_instance, boot_id or inventory");
   }
-  for (const v1::Device& device : hello.inventory().devices()) {
-    auto name = DeviceName::Parse(device.name());
-    if (!name.ok() || name->host != host) {
-      return errors::ProtocolError(absl::StrCat("the inventory names ", Printable(device.name())));
-    }
-  }
+  RETURN_IF_ERROR(CheckInventory(hello.inventory(), host));
   // Two machines under one name would fight for ever; a restarted agent has the same boot_id
   // and the host's own lock.
   auto it = sessions_.find(host);
@@ -219,21 +281,17 @@ Transaction AgentSessions::Claim(Session& session, const v1::Hello& hello) const
       transaction.compares.push_back(Compare::Absent(keys::Host(session.host)));
       transaction.puts.emplace_back(keys::Host(session.host), row.SerializeAsString());
     }
-    std::set<std::string> present;
-    for (const v1::Device& device : hello.inventory().devices()) {
-      const std::string bdf = DeviceName::Parse(device.name())->bdf;
-      storage::v1::DeviceObservedRow row;
-      *row.mutable_status() = device.status();
-      if (!present.insert(bdf).second) continue;
-      transaction.puts.emplace_back(keys::DeviceObserved(session.host, bdf),
-                                    row.SerializeAsString());
+    for (auto& [bdf, row] : RowsByBdf(hello.inventory())) {
+      transaction.puts.emplace_back(keys::DeviceObserved(session.host, bdf), std::move(row));
+      session.devices.insert(bdf);
     }
     if (host == nullptr) return;
     for (const auto& [bdf, status] : host->devices) {
-      if (!present.contains(bdf)) {
+      if (!session.devices.contains(bdf)) {
         transaction.deletes.push_back(keys::DeviceObserved(session.host, bdf));
       }
     }
+    PutLost(view, *host, hello, &transaction);
   });
   storage::v1::HostObservedRow observed;
   *observed.mutable_status() = session.status;
@@ -292,15 +350,19 @@ absl::Status AgentSessions::TakeInResults(const SessionPtr& session, const v1::R
   return absl::OkStatus();
 }
 
-void AgentSessions::TakeInInventory(const SessionPtr& session, const v1::Inventory& inventory) {
-  for (const v1::Device& device : inventory.devices()) {
-    auto name = DeviceName::Parse(device.name());
-    if (!name.ok() || name->host != session->host) continue;
-    storage::v1::DeviceObservedRow row;
-    *row.mutable_status() = device.status();
-    session->observed[keys::DeviceObserved(session->host, name->bdf)] = row.SerializeAsString();
+absl::Status AgentSessions::TakeInInventory(const SessionPtr& session,
+                                            const v1::Inventory& inventory) {
+  RETURN_IF_ERROR(CheckInventory(inventory, session->host));
+  // One left out is gone.
+  for (const std::string& bdf : std::exchange(session->devices, {})) {
+    session->observed[keys::DeviceObserved(session->host, bdf)] = std::nullopt;
+  }
+  for (auto& [bdf, row] : RowsByBdf(inventory)) {
+    session->observed[keys::DeviceObserved(session->host, bdf)] = std::move(row);
+    session->devices.insert(bdf);
   }
   Flush(session);
+  return absl::OkStatus();
 }
 
 void AgentSessions::OnChanges(const std::vector<StateChange>& changes) {
@@ -347,7 +409,6 @@ void AgentSessions::Perform(const SessionPtr& session, HostEffects effects) {
 }
 
 void AgentSessions::Observe(const SessionPtr& session, const HostEffects& effects) {
-  if (effects.observed_bindings.empty() && effects.observed_machines.empty()) return;
   state_.Read([&](const View& view) {
     for (const v1::VirtualMachineResult& result : effects.observed_machines) {
       auto name = VirtualMachineName::Parse(view.VirtualMachineByUid(result.uid()));
@@ -368,8 +429,8 @@ void AgentSessions::Observe(const SessionPtr& session, const HostEffects& effect
       // What waits to be written is newer than what the view shows.
       v1::PasidBindingStatus before = view.FindPasidBinding(name)->observed;
       storage::v1::PasidBindingObservedRow row;
-      if (auto it = session->observed.find(key); it != session->observed.end()) {
-        row.ParseFromString(it->second);
+      if (auto it = session->observed.find(key); it != session->observed.end() && it->second) {
+        row.ParseFromString(*it->second);
         before = row.status();
       }
       if (auto it = session->accepted.find(result.uid()); it != session->accepted.end()) {
@@ -384,6 +445,15 @@ void AgentSessions::Observe(const SessionPtr& session, const HostEffects& effect
       row.set_uid(result.uid());
       *row.mutable_status() = ObserveBinding(result, before);
       session->observed[key] = row.SerializeAsString();
+    }
+    // What is gone is purged; a row written after that would stay for ever.
+    for (const std::string& uid : effects.absent_bindings) {
+      auto name = PasidBindingName::Parse(view.PasidBindingByUid(uid));
+      if (name.ok()) session->observed.erase(keys::PasidBindingObserved(*name));
+    }
+    for (const std::string& uid : effects.absent_machines) {
+      auto name = VirtualMachineName::Parse(view.VirtualMachineByUid(uid));
+      if (name.ok()) session->observed.erase(keys::VirtualMachineObserved(*name));
     }
   });
 }
@@ -401,7 +471,13 @@ void AgentSessions::Flush(const SessionPtr& session) {
   transaction.durability = Durability::kRelaxed;
   transaction.compares.push_back(
       Compare::Unchanged(keys::Epoch(session->host), session->epoch_revision));
-  for (auto& [key, row] : session->observed) transaction.puts.emplace_back(key, std::move(row));
+  for (auto& [key, row] : session->observed) {
+    if (row) {
+      transaction.puts.emplace_back(key, *std::move(row));
+    } else {
+      transaction.deletes.push_back(key);
+    }
+  }
   session->observed.clear();
   session->writing = true;
   store_.Commit(std::move(transaction), [this, session](absl::StatusOr<int64_t> revision) {

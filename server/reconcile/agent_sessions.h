@@ -73,7 +73,7 @@ class AgentSessions {
   Transaction Claim(Session& session, const v1::Hello& hello) const;
   void Welcome(const SessionPtr& session, const v1::Hello& hello, int64_t revision);
   absl::Status TakeInResults(const SessionPtr& session, const v1::Results& results);
-  void TakeInInventory(const SessionPtr& session, const v1::Inventory& inventory);
+  absl::Status TakeInInventory(const SessionPtr& session, const v1::Inventory& inventory);
   void OnChanges(const std::vector<StateChange>& changes);
   void Perform(const SessionPtr& session, HostEffects effects);
   void Observe(const SessionPtr& session, const HostEffects& effects);
