@@ -64,6 +64,12 @@ struct TestServerOptions {
   ApiServices::Options api;
 };
 
+// The reason of a refusal; empty where there was none.
+template <typename Reply>
+std::string ReasonOf(const absl::StatusOr<Reply>& reply) {
+  return ErrorReason(reply.status());
+}
+
 class TestServer {
  public:
   explicit TestServer(const TestServerOptions& options = {}) : options_(options) { Start(); }
@@ -277,6 +283,41 @@ class ServiceTest : public ::testing::Test {
   }
 
   TestServer server_;
+};
+
+// The steps of tests in which an agent takes part.
+class AgentServiceTest : public ServiceTest {
+ protected:
+  explicit AgentServiceTest(const TestServerOptions& options = {}) : ServiceTest(options) {}
+
+  v1::Host GetHost() {
+    v1::GetHostRequest request;
+    request.set_name(kHost);
+    return Must(Call(server_.hosts(), &Hosts::GetHost, request));
+  }
+  absl::StatusOr<v1::RenewLeaseResponse> Renew(const std::string& session_id) {
+    v1::RenewLeaseRequest request;
+    request.set_host(kHost);
+    request.set_session_id(session_id);
+    return Call(server_.agents(), &v1::AgentService::Stub::RenewLease, request);
+  }
+  bool AwaitHostState(v1::HostStatus::State state) {
+    return server_.Await([state](const View& view) {
+      const HostRecord* host = view.FindHost(kHostId);
+      return host != nullptr && StateOf(*host) == state;
+    });
+  }
+  // An agent that holds binding "b" (PASID 7) for the machine.
+  std::unique_ptr<TestAgent> ConnectAndProgram() {
+    auto agent = std::make_unique<TestAgent>(server_);
+    agent->Connect();
+    CreateMachine();
+    agent->Send(AnswerTo(agent->ReadDesired()));
+    CreateBinding("b", 7);
+    agent->Send(AnswerTo(agent->ReadDesired()));
+    Must(Wait("b"));
+    return agent;
+  }
 };
 
 }  // namespace nestor::server
