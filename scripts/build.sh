@@ -22,6 +22,9 @@ preset="${1:-release}"
 shift || true
 directory="build/$preset"
 
+# Lets ccache, where there is one, serve a clone at another path.
+export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
+
 # ninja itself configures again when a CMakeLists.txt changes, but does not watch presets.
 if [ ! -f "$directory/build.ninja" ] || [ CMakePresets.json -nt "$directory/build.ninja" ]; then
   cmake --preset "$preset"
