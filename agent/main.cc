@@ -10,10 +10,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -33,6 +31,8 @@
 #include "api/support/grpc_address.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
+#include "api/support/stop_signal.h"
+#include "api/support/uuid.h"
 
 namespace nestor::agent {
 namespace {
@@ -71,12 +71,6 @@ absl::Status TakeHostLock(const std::string& run_dir) {
   return absl::OkStatus();
 }
 
-std::string NewUuid() {
-  std::string uuid;
-  std::ifstream("/proc/sys/kernel/random/uuid") >> uuid;
-  return uuid;
-}
-
 // The kernel that the agent works on: the host's, or a simulated one in this process.
 struct Kernel {
   std::unique_ptr<kernel::SimKernel> sim;
@@ -110,7 +104,7 @@ class VmmServerEndpoints final : public VmmEndpoints {
   VmmServer& server_;
 };
 
-absl::Status Run(const Config& config, const sigset_t& signals) {
+absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   RETURN_IF_ERROR(TakeHostLock(config.run_dir));
   SystemClock clock;
   Kernel kernel = MakeKernel(config);
@@ -154,9 +148,7 @@ absl::Status Run(const Config& config, const sigset_t& signals) {
   spdlog::info("{} speaks to {}; monitors connect under {}/vmm", host.ToString(), config.server,
                config.run_dir);
 
-  int signal = 0;
-  sigwait(&signals, &signal);
-  spdlog::info("stopping on {}", strsignal(signal));
+  spdlog::info("stopping on {}", stop_signal.Wait());
   server_session.Stop();
   vmm_server->Stop();
   loop.Stop();
@@ -202,14 +194,8 @@ int main(int argc, char** argv) {
     std::cerr << "nestor-agent: " << status.message() << "\n";
     return 2;
   }
-  // Blocked before any thread starts, so that sigwait alone sees them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  if (absl::Status status = nestor::agent::Run(config, signals); !status.ok()) {
+  const nestor::StopSignal stop_signal;
+  if (absl::Status status = nestor::agent::Run(config, stop_signal); !status.ok()) {
     std::cerr << "nestor-agent: " << status.message() << "\n";
     return 1;
   }

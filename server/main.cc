@@ -5,9 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
-#include <csignal>
-#include <cstring>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -15,6 +12,8 @@
 #include "api/support/clock.h"
 #include "api/support/event_loop.h"
 #include "api/support/status_macros.h"
+#include "api/support/stop_signal.h"
+#include "api/support/uuid.h"
 #include "server/reconcile/agent_sessions.h"
 #include "server/reconcile/cluster_state.h"
 #include "server/service/agent_service.h"
@@ -45,13 +44,7 @@ of a newer version; an address is taken), 2 wrong usage.)";
 // A connected client has that long to end its call when the server stops.
 constexpr absl::Duration kDrain = absl::Seconds(5);
 
-std::string NewUuid() {
-  std::string uuid;
-  std::ifstream("/proc/sys/kernel/random/uuid") >> uuid;
-  return uuid;
-}
-
-absl::Status Run(const Config& config, const sigset_t& signals) {
+absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   SystemClock clock;
   // Members of one lifetime, in order: what a later one uses is declared before it.
   ASSIGN_OR_RETURN(auto store, RocksDbStore::Open(config.data_dir, RocksDbStoreOptions(), clock));
@@ -70,9 +63,7 @@ absl::Status Run(const Config& config, const sigset_t& signals) {
   spdlog::info("store {} of {} at revision {}; clients at {}, agents at {}", config.data_dir,
                state->Incarnation(), state->HeadRevision(), config.listen, config.agent_listen);
 
-  int signal = 0;
-  sigwait(&signals, &signal);
-  spdlog::info("stopping on {}", strsignal(signal));
+  spdlog::info("stopping on {}", stop_signal.Wait());
   api.End();
   sessions.Drain();
   clients->Drain(kDrain);
@@ -112,14 +103,8 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   spdlog::set_level(spdlog::level::from_str(config.log_level));
-  // Blocked before any thread starts, so that sigwait alone sees them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  if (absl::Status status = nestor::server::Run(config, signals); !status.ok()) {
+  const nestor::StopSignal stop_signal;
+  if (absl::Status status = nestor::server::Run(config, stop_signal); !status.ok()) {
     std::cerr << "nestor-server: " << status.message() << "\n";
     return 1;
   }

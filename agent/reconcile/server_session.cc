@@ -12,16 +12,10 @@
 
 #include "api/support/errors.h"
 #include "api/support/grpc_status.h"
+#include "api/support/proto_time.h"
 #include "nestor/v1/agent_service.grpc.pb.h"
 
 namespace nestor::agent {
-namespace {
-
-absl::Duration ToAbsl(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-}  // namespace
 
 // Lives on the loop; gRPC's threads only post to it.
 class ServerSession::Impl : public std::enable_shared_from_this<Impl> {
@@ -204,14 +198,14 @@ void ServerSession::Impl::OnClosed(const absl::Status& status) {
 }
 
 void ServerSession::Impl::RenewLater() {
-  const absl::Duration ttl = ToAbsl(reconciler_.welcome()->lease_ttl());
+  const absl::Duration ttl = FromProtoDuration(reconciler_.welcome()->lease_ttl());
   loop_.PostAfter(ttl * Jitter(0.2, 0.3), [self = shared_from_this(), stream = stream_number_] {
     if (stream == self->stream_number_ && self->stream_ != nullptr) self->Renew();
   });
 }
 
 void ServerSession::Impl::Renew() {
-  const absl::Duration ttl = ToAbsl(reconciler_.welcome()->lease_ttl());
+  const absl::Duration ttl = FromProtoDuration(reconciler_.welcome()->lease_ttl());
   auto call = std::make_shared<Renewal>();
   renewal_ = call;
   ++calls_;

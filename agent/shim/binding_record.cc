@@ -1,6 +1,7 @@
 #include "agent/shim/binding_record.h"
 
 #include "agent/shim/failure.h"
+#include "api/support/proto_time.h"
 
 namespace nestor::agent {
 
@@ -51,7 +52,7 @@ v1::Result MakeResult(const BindingRecord& record, int64_t generation, v1::Resul
   result.set_generation(generation);
   result.set_outcome(outcome);
   result.set_attempts(record.attempts);
-  *result.mutable_time() = ToProto(now);
+  *result.mutable_time() = ToTimestamp(now);
   if (record.held.has_value()) {
     result.set_device(record.key.device);
     result.set_pasid(record.key.pasid);

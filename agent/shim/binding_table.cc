@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/shim/failure.h"
+#include "api/support/proto_time.h"
 
 namespace nestor::agent {
 namespace {
@@ -15,7 +16,7 @@ v1::Result BareResult(const v1::DesiredBinding& desired, v1::Result::Outcome out
   result.set_uid(desired.uid());
   result.set_generation(desired.generation());
   result.set_outcome(outcome);
-  *result.mutable_time() = ToProto(now);
+  *result.mutable_time() = ToTimestamp(now);
   return result;
 }
 
@@ -167,7 +168,7 @@ bool BindingTable::Bound(const BindingKey& key, const PageTable& table, const Ca
   record.held = HeldBinding{table, attempt.generation, attempt.vm_instance, attempt.ending};
   if (record.absent || attempt.ending) return true;
   v1::Result result = MakeResult(record, attempt.generation, v1::Result::OUTCOME_PROGRAMMED, now);
-  *result.mutable_duration() = ToProto(timing.duration);
+  *result.mutable_duration() = ToProtoDuration(timing.duration);
   if (timing.left_gap) *result.mutable_translation_gap() = result.duration();
   if (attempt.generation != record.generation) {
     answers_.push_back(std::move(result));

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "agent/core/kernel_error.h"
-#include "google/protobuf/util/time_util.h"
+#include "api/support/proto_time.h"
 
 namespace nestor::agent {
 namespace {
@@ -33,7 +33,7 @@ v1::Failure StepFailure(const absl::Status& status, const RetryDecision& decisio
                             ? TransientFailure(decision.reason, status.message())
                             : PermanentFailure(decision.reason, status.message());
   if (decision.retry_at.has_value()) {
-    *failure.mutable_next_attempt_time() = ToProto(*decision.retry_at);
+    *failure.mutable_next_attempt_time() = ToTimestamp(*decision.retry_at);
   }
   if (const std::optional<KernelError> error = GetKernelError(status)) {
     v1::KernelError& kernel_error = *failure.mutable_kernel_error();
@@ -43,15 +43,6 @@ v1::Failure StepFailure(const absl::Status& status, const RetryDecision& decisio
     kernel_error.set_error_name(ErrnoName(error->error_number));
   }
   return failure;
-}
-
-google::protobuf::Timestamp ToProto(absl::Time time) {
-  return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
-}
-
-google::protobuf::Duration ToProto(absl::Duration duration) {
-  return google::protobuf::util::TimeUtil::NanosecondsToDuration(
-      absl::ToInt64Nanoseconds(duration));
 }
 
 }  // namespace nestor::agent

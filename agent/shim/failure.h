@@ -3,10 +3,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "agent/core/retry_policy.h"
-#include "google/protobuf/duration.pb.h"
-#include "google/protobuf/timestamp.pb.h"
 #include "nestor/v1/resources.pb.h"
 
 namespace nestor::agent {
@@ -17,8 +14,5 @@ v1::Failure TransientFailure(absl::string_view reason, absl::string_view message
 v1::Failure PermanentFailure(absl::string_view reason, absl::string_view message);
 // A failed step with its kernel call; `decision.retry_at` becomes the next attempt's time.
 v1::Failure StepFailure(const absl::Status& status, const RetryDecision& decision);
-
-google::protobuf::Timestamp ToProto(absl::Time time);
-google::protobuf::Duration ToProto(absl::Duration duration);
 
 }  // namespace nestor::agent

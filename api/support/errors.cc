@@ -197,6 +197,11 @@ absl::Status StoreIncompatible(absl::string_view what) {
   return PreconditionError("STORE_INCOMPATIBLE", "store", std::string(what));
 }
 
+absl::Status Hold(absl::string_view host, absl::string_view why) {
+  return PreconditionError("HOLD", host,
+                           absl::StrCat("HOLD: nothing is touched on ", host, ": ", why));
+}
+
 absl::Status PasidSpaceFull(absl::string_view device, uint32_t first, uint32_t last) {
   google::rpc::QuotaFailure quota;
   auto* violation = quota.add_violations();

@@ -62,6 +62,7 @@ absl::Status DeviceUnsuitable(absl::string_view device, absl::string_view why);
 absl::Status Deleting(absl::string_view name);
 absl::Status BindingFailed(absl::string_view name, const v1::Failure& failure);
 absl::Status StoreIncompatible(absl::string_view what);
+absl::Status Hold(absl::string_view host, absl::string_view why);
 // RESOURCE_EXHAUSTED
 absl::Status PasidSpaceFull(absl::string_view device, uint32_t first, uint32_t last);
 absl::Status QueueFull(absl::string_view queue, absl::Duration retry_after);

@@ -22,6 +22,15 @@ v1::Orphan ToOrphan(const v1::Result& held) {
   return orphan;
 }
 
+v1::VirtualMachineResult ToResult(const v1::HeldVirtualMachine& held) {
+  v1::VirtualMachineResult result;
+  result.set_uid(held.uid());
+  result.set_generation(held.generation());
+  result.set_vm_instance(held.vm_instance());
+  if (held.has_memory_failure()) *result.mutable_failure() = held.memory_failure();
+  return result;
+}
+
 absl::Status CheckAnswer(const v1::Results& results, int64_t sent_seq) {
   if (results.acked_seq() < 0 || results.acked_seq() > sent_seq) {
     return errors::ProtocolError(absl::StrCat("acked_seq ", results.acked_seq(),
@@ -50,6 +59,7 @@ HostEffects HostDecision::Connect(const v1::Hello& hello, HostIntent intent,
   for (const auto& binding : intent.bindings) intended.insert(binding.uid());
   for (const auto& machine : hello.held_virtual_machines()) {
     answered_[machine.uid()] = {machine.generation(), false};
+    effects.observed_machines.push_back(ToResult(machine));
   }
   for (const auto& held : hello.held_bindings()) {
     if (!intended.contains(held.uid())) {

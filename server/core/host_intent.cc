@@ -65,12 +65,20 @@ void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent*
   desired.set_allow_translation_gap(spec.allow_translation_gap());
 }
 
+void AddIntentOfChange(const View& view, const StateChange& change, HostIntent* intent) {
+  if (change.kind == ResourceKind::kVirtualMachine) {
+    AddVirtualMachineIntent(view, change.name, intent);
+  } else if (change.deleted) {
+    // Perhaps the last one that its machine's deletion waited for.
+    AddVirtualMachineIntent(view, MachineOf(change.name), intent);
+  } else {
+    AddPasidBindingIntent(view, change.name, intent);
+  }
+}
+
 std::string HostOfResource(const View& view, absl::string_view name) {
   const VirtualMachineRecord* machine = view.FindVirtualMachine(MachineOf(name));
-  if (machine == nullptr) return "";
-  absl::string_view host = machine->host();
-  absl::ConsumePrefix(&host, "hosts/");
-  return std::string(host);
+  return machine != nullptr ? machine->host_id() : "";
 }
 
 }  // namespace nestor::server

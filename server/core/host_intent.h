@@ -15,6 +15,9 @@ HostIntent IntentOfHost(const View& view, absl::string_view host);
 void AddVirtualMachineIntent(const View& view, absl::string_view name, HostIntent* intent);
 void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent* intent);
 
+// Adds what is to be told because `change`, of a machine's or binding's intent, happened.
+void AddIntentOfChange(const View& view, const StateChange& change, HostIntent* intent);
+
 // The id of the host on which a virtual machine or binding is; empty where it does not exist.
 std::string HostOfResource(const View& view, absl::string_view name);
 

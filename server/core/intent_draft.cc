@@ -1,7 +1,6 @@
 #include "server/core/intent_draft.h"
 
 #include <google/protobuf/util/message_differencer.h>
-#include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
 #include <numeric>
@@ -11,13 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "api/support/errors.h"
+#include "api/support/proto_time.h"
 #include "server/core/keys.h"
 
 namespace nestor::server {
 
-google::protobuf::Timestamp IntentDraft::now() const {
-  return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(now_));
-}
+google::protobuf::Timestamp IntentDraft::now() const { return ToTimestamp(now_); }
 
 void IntentDraft::RelyOn(const std::string& key, int64_t revision) {
   compares_.try_emplace(key, Compare::Unchanged(key, revision));

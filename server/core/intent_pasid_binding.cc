@@ -147,8 +147,7 @@ v1::PasidBinding DraftDelete(IntentDraft& draft, const std::string& name) {
   *record.row.mutable_metadata()->mutable_delete_time() = draft.now();
   *record.row.mutable_metadata()->mutable_update_time() = draft.now();
   const VirtualMachineRecord* machine = draft.view().FindVirtualMachine(parsed.Parent().ToString());
-  const absl::string_view host =
-      machine != nullptr ? absl::StripPrefix(machine->host(), "hosts/") : "";
+  const std::string host = machine != nullptr ? machine->host_id() : "";
   if (WasSeen(draft.view().FindHost(host))) {
     draft.Put(keys::PasidBinding(parsed), record.row);
   } else {

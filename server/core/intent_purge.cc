@@ -1,18 +1,10 @@
 #include <utility>
 
-#include "absl/strings/strip.h"
 #include "server/core/intent.h"
 #include "server/core/intent_draft.h"
 #include "server/core/keys.h"
 
 namespace nestor::server {
-namespace {
-
-std::string HostIdOf(const VirtualMachineRecord& machine) {
-  return std::string(absl::StripPrefix(machine.host(), "hosts/"));
-}
-
-}  // namespace
 
 void DraftPurgeBinding(IntentDraft& draft, const std::string& name) {
   const View& view = draft.view();
@@ -24,7 +16,7 @@ void DraftPurgeBinding(IntentDraft& draft, const std::string& name) {
   draft.Delete(keys::PasidBindingObserved(parsed));
   const VirtualMachineRecord* machine = view.FindVirtualMachine(parsed.Parent().ToString());
   if (machine == nullptr) return;
-  draft.ReleasePasid(HostIdOf(*machine), record->row.spec().device(), record->row.effective_pasid(),
+  draft.ReleasePasid(machine->host_id(), record->row.spec().device(), record->row.effective_pasid(),
                      name);
 }
 
@@ -36,7 +28,7 @@ void DraftPurgeMachine(IntentDraft& draft, const std::string& name) {
   draft.RelyOn(keys::VirtualMachine(parsed), record->revision);
   draft.Delete(keys::VirtualMachine(parsed));
   draft.Delete(keys::VirtualMachineObserved(parsed));
-  const std::string host = HostIdOf(*record);
+  const std::string host = record->host_id();
   for (const std::string& bdf : record->row.spec().placement().devices()) {
     draft.ReleaseDevice(host, bdf, name);
   }

@@ -1,7 +1,12 @@
 #include "server/core/keys.h"
 
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 
 namespace nestor::server::keys {
 
@@ -45,6 +50,27 @@ std::string Epoch(absl::string_view host) { return absl::StrCat("e/", host); }
 
 std::string Request(absl::string_view scope, absl::string_view request_id) {
   return absl::StrCat("r/", scope, "/", request_id);
+}
+
+std::string VirtualMachineNameOf(absl::string_view rest) {
+  const std::vector<std::string> ids = absl::StrSplit(rest, '/');
+  return ids.size() == 2 ? VirtualMachineName{ids[0], ids[1]}.ToString() : "";
+}
+
+std::string PasidBindingNameOf(absl::string_view rest) {
+  const std::vector<std::string> ids = absl::StrSplit(rest, '/');
+  return ids.size() == 3 ? PasidBindingName{ids[0], ids[1], ids[2]}.ToString() : "";
+}
+
+std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key) {
+  std::vector<std::string> parts = absl::StrSplit(key, '/');
+  PasidClaimKey parsed;
+  if (parts.size() != 4 || parts[0] != "p" || !absl::SimpleHexAtoi(parts[3], &parsed.pasid)) {
+    return std::nullopt;
+  }
+  parsed.host = std::move(parts[1]);
+  parsed.bdf = std::move(parts[2]);
+  return parsed;
 }
 
 }  // namespace nestor::server::keys

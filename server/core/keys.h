@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -22,5 +23,18 @@ std::string PasidClaim(absl::string_view host, absl::string_view bdf, uint32_t p
 std::string DeviceClaim(absl::string_view host, absl::string_view bdf);
 std::string Epoch(absl::string_view host);
 std::string Request(absl::string_view scope, absl::string_view request_id);
+
+// The way back, of what follows a key's prefix: resource names; empty where it is no such key.
+std::string VirtualMachineNameOf(absl::string_view rest);  // "{project}/{vm}"
+std::string PasidBindingNameOf(absl::string_view rest);    // "{project}/{vm}/{binding}"
+
+// The parts of a PasidClaim key.
+struct PasidClaimKey {
+  std::string host;
+  std::string bdf;
+  uint32_t pasid = 0;
+};
+// Nothing where `key` is no such key.
+std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key);
 
 }  // namespace nestor::server::keys

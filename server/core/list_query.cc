@@ -97,10 +97,6 @@ void ForEach(const Records& records, const std::string& position, const std::str
   }
 }
 
-std::string HostOf(const VirtualMachineRecord& machine) {
-  return std::string(absl::StripPrefix(machine.host(), "hosts/"));
-}
-
 }  // namespace
 
 const FilterKeys& HostFilterKeys() {
@@ -192,7 +188,7 @@ absl::StatusOr<v1::ListVirtualMachinesResponse> List(
             const bool wanted =
                 filter.Matches(record.row.metadata().labels(), [&](absl::string_view key) {
                   return key == "host"
-                             ? HostOf(record)
+                             ? record.host_id()
                              : ShortStateName(*v1::VirtualMachineStatus::State_descriptor(),
                                               view.StateOf(record));
                 });
@@ -229,7 +225,7 @@ absl::StatusOr<v1::ListPasidBindingsResponse> List(const View& view,
     }
     const auto* machine =
         view.FindVirtualMachine(PasidBindingName::Parse(name)->Parent().ToString());
-    return machine != nullptr ? HostOf(*machine) : "";
+    return machine != nullptr ? machine->host_id() : "";
   };
   v1::ListPasidBindingsResponse response;
   Page page(query, request.page_size());

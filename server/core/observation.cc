@@ -1,5 +1,8 @@
 #include "server/core/observation.h"
 
+#include "api/support/resource_name.h"
+#include "nestor/storage/v1/rows.pb.h"
+
 namespace nestor::server {
 namespace {
 
@@ -79,6 +82,16 @@ v1::VirtualMachineStatus ObserveMachine(const v1::VirtualMachineResult& result) 
                                 : "no virtual machine monitor has connected to its sockets");
   }
   return status;
+}
+
+std::map<std::string, std::string> DeviceRows(const v1::Inventory& inventory) {
+  std::map<std::string, std::string> rows;
+  for (const v1::Device& device : inventory.devices()) {
+    storage::v1::DeviceObservedRow row;
+    *row.mutable_status() = device.status();
+    rows.emplace(DeviceName::Parse(device.name())->bdf, row.SerializeAsString());
+  }
+  return rows;
 }
 
 }  // namespace nestor::server

@@ -1,6 +1,9 @@
 // What an agent's answer means for the status that the API shows.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "nestor/v1/agent_service.pb.h"
 #include "nestor/v1/resources.pb.h"
 
@@ -16,6 +19,9 @@ v1::PasidBindingStatus ObserveBinding(const v1::Result& result,
 // Whether an answer tells anything that is worth a write: a plain ACCEPTED is followed at
 // once by the answer of the kernel call, and a Hello rebuilds it.
 bool IsWorthStoring(const v1::Result& result);
+
+// The row of each device of an inventory, by BDF, each once. The names in it are checked.
+std::map<std::string, std::string> DeviceRows(const v1::Inventory& inventory);
 
 // The observed status of a virtual machine after `result`, which is not `absent`.
 v1::VirtualMachineStatus ObserveMachine(const v1::VirtualMachineResult& result);

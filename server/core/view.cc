@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -39,43 +38,8 @@ absl::Status ParseIntentRow(const StoreEvent& event, Row* row) {
   return absl::OkStatus();
 }
 
-// "{project}/{vm}" -> resource name.
-std::string MachineNameOf(absl::string_view rest) {
-  const std::vector<std::string> ids = absl::StrSplit(rest, '/');
-  return ids.size() == 2 ? VirtualMachineName{ids[0], ids[1]}.ToString() : "";
-}
-
-// "{project}/{vm}/{binding}" -> resource name.
-std::string BindingNameOf(absl::string_view rest) {
-  const std::vector<std::string> ids = absl::StrSplit(rest, '/');
-  return ids.size() == 3 ? PasidBindingName{ids[0], ids[1], ids[2]}.ToString() : "";
-}
-
-absl::string_view HostIdOf(absl::string_view host_name) {
-  return absl::StripPrefix(host_name, "hosts/");
-}
-
 bool IsSilent(const HostRecord& host) {
   return host.observed.status().state() == v1::HostStatus::STATE_UNKNOWN;
-}
-
-// The parts of "p/{host}/{bdf}/{pasid}".
-struct PasidKey {
-  std::string host;
-  std::string bdf;
-  uint32_t pasid = 0;
-};
-
-// Nothing where `key` is no such key.
-std::optional<PasidKey> ParsePasidKey(absl::string_view key) {
-  std::vector<std::string> parts = absl::StrSplit(key, '/');
-  PasidKey parsed;
-  if (parts.size() != 4 || parts[0] != "p" || !absl::SimpleHexAtoi(parts[3], &parsed.pasid)) {
-    return std::nullopt;
-  }
-  parsed.host = std::move(parts[1]);
-  parsed.bdf = std::move(parts[2]);
-  return parsed;
 }
 
 }  // namespace
@@ -94,15 +58,15 @@ absl::Status View::Apply(const StoreEvent& event, std::vector<StateChange>* chan
   if (kind == "h") {
     RETURN_IF_ERROR(ApplyHost(event, rest, &change));
   } else if (kind == "v") {
-    RETURN_IF_ERROR(ApplyVirtualMachine(event, MachineNameOf(rest), &change));
+    RETURN_IF_ERROR(ApplyVirtualMachine(event, keys::VirtualMachineNameOf(rest), &change));
   } else if (kind == "b") {
-    RETURN_IF_ERROR(ApplyPasidBinding(event, BindingNameOf(rest), &change));
+    RETURN_IF_ERROR(ApplyPasidBinding(event, keys::PasidBindingNameOf(rest), &change));
   } else if (kind == "od") {
     RETURN_IF_ERROR(ApplyObservedDevice(event, rest, &change));
   } else if (kind == "ov") {
-    RETURN_IF_ERROR(ApplyObservedVirtualMachine(event, MachineNameOf(rest), &change));
+    RETURN_IF_ERROR(ApplyObservedVirtualMachine(event, keys::VirtualMachineNameOf(rest), &change));
   } else if (kind == "ob") {
-    RETURN_IF_ERROR(ApplyObservedPasidBinding(event, BindingNameOf(rest), &change));
+    RETURN_IF_ERROR(ApplyObservedPasidBinding(event, keys::PasidBindingNameOf(rest), &change));
   } else {
     return errors::StoreIncompatible(
         absl::StrCat("row ", Printable(event.key), " is of no kind that this version knows"));
@@ -142,7 +106,7 @@ absl::Status View::ApplyVirtualMachine(const StoreEvent& event, const std::strin
     change->name = name;
     change->uid = it->second.row.metadata().uid();
     virtual_machine_by_uid_.erase(change->uid);
-    if (auto host = hosts_.find(HostIdOf(it->second.host())); host != hosts_.end()) {
+    if (auto host = hosts_.find(it->second.host_id()); host != hosts_.end()) {
       host->second.virtual_machines.erase(name);
     }
     virtual_machines_.erase(it);
@@ -153,7 +117,7 @@ absl::Status View::ApplyVirtualMachine(const StoreEvent& event, const std::strin
   it->second.revision = event.revision;
   RETURN_IF_ERROR(ParseIntentRow(event, &it->second.row));
   virtual_machine_by_uid_[it->second.row.metadata().uid()] = &it->first;
-  hosts_[std::string(HostIdOf(it->second.host()))].virtual_machines.insert(name);
+  hosts_[it->second.host_id()].virtual_machines.insert(name);
   return absl::OkStatus();
 }
 
@@ -264,7 +228,7 @@ absl::Status View::ApplyClaim(const StoreEvent& event, absl::string_view kind,
     claim.revision > 0 ? void(devices[bdf] = std::move(claim)) : void(devices.erase(bdf));
     return absl::OkStatus();
   }
-  const std::optional<PasidKey> key = ParsePasidKey(event.key);
+  const std::optional<keys::PasidClaimKey> key = keys::ParsePasidClaim(event.key);
   if (!key) return absl::OkStatus();
   PasidIndex& pasids = claims_[key->host].pasids;
   if (claim.revision > 0) {
@@ -366,7 +330,7 @@ const HostClaims& View::ClaimsOf(absl::string_view host) const {
 std::vector<std::string> View::NoteOnItsWay(const Transaction& transaction) {
   std::vector<std::string> claims;
   for (const auto& [key, value] : transaction.puts) {
-    const std::optional<PasidKey> parsed = ParsePasidKey(key);
+    const std::optional<keys::PasidClaimKey> parsed = keys::ParsePasidClaim(key);
     if (!parsed) continue;
     claims_[parsed->host].pasids_on_their_way.Insert(parsed->bdf, parsed->pasid, {});
     claims.push_back(key);
@@ -376,7 +340,7 @@ std::vector<std::string> View::NoteOnItsWay(const Transaction& transaction) {
 
 void View::ForgetOnItsWay(const std::vector<std::string>& claims) {
   for (const std::string& key : claims) {
-    const std::optional<PasidKey> parsed = ParsePasidKey(key);
+    const std::optional<keys::PasidClaimKey> parsed = keys::ParsePasidClaim(key);
     if (parsed) claims_[parsed->host].pasids_on_their_way.Erase(parsed->bdf, parsed->pasid);
   }
 }
@@ -403,7 +367,7 @@ size_t View::RequestBytes(absl::string_view scope) const {
 }
 
 bool View::IsHostSilent(absl::string_view host_name) const {
-  const HostRecord* host = FindHost(HostIdOf(host_name));
+  const HostRecord* host = FindHost(absl::StripPrefix(host_name, "hosts/"));
   return host != nullptr && IsSilent(*host);
 }
 

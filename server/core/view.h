@@ -15,6 +15,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "nestor/storage/v1/rows.pb.h"
 #include "nestor/v1/resources.pb.h"
 #include "server/core/pasid_index.h"
@@ -49,6 +50,7 @@ struct VirtualMachineRecord {
   int64_t revision = 0;  // mod_revision of the row; 0: not yet stored
   v1::VirtualMachineStatus observed;
   const std::string& host() const { return row.spec().placement().host(); }
+  std::string host_id() const { return std::string(absl::StripPrefix(host(), "hosts/")); }
 };
 
 struct PasidBindingRecord {

@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,6 +20,7 @@
 #include "server/core/decision.h"
 #include "server/core/host_decision.h"
 #include "server/reconcile/cluster_state.h"
+#include "server/reconcile/host_leases.h"
 #include "server/store/store.h"
 
 namespace nestor::server {
@@ -61,23 +61,16 @@ class AgentSessions {
  private:
   struct Session;
   using SessionPtr = std::shared_ptr<Session>;
-  struct Lease {
-    std::string session_id;
-    absl::Time renewed;
-  };
 
   // Everything below runs on the loop.
-  absl::Status CheckHello(const v1::Hello& hello) const;
+  absl::Status MayBegin(const v1::Hello& hello) const;
   void Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello, std::function<void()> taken_in);
-  // Writes the session's epoch and what Hello says of the host, in one synced commit.
-  Transaction Claim(Session& session, const v1::Hello& hello) const;
   void Welcome(const SessionPtr& session, const v1::Hello& hello, int64_t revision);
+  void CompareWhole(const SessionPtr& session, const v1::Hello& hello);
   absl::Status TakeInResults(const SessionPtr& session, const v1::Results& results);
   absl::Status TakeInInventory(const SessionPtr& session, const v1::Inventory& inventory);
   void OnChanges(const std::vector<StateChange>& changes);
   void Perform(const SessionPtr& session, HostEffects effects);
-  void Observe(const SessionPtr& session, const HostEffects& effects);
-  void ObserveHost(const SessionPtr& session, v1::HostStatus::State state);
   // Writes what was observed; while a write is in flight it collects.
   void Flush(const SessionPtr& session);
   void Purge(const SessionPtr& session);
@@ -92,14 +85,11 @@ class AgentSessions {
   const Clock& clock_;
   EventLoop& loop_;
   const UidSource uids_;
-  const Options options_;
+  HostLeases leases_;
   std::unique_ptr<StateSubscription> subscription_;
 
   std::map<std::string, SessionPtr> sessions_;  // by host id
   absl::flat_hash_map<const AgentStream*, SessionPtr> by_stream_;
-
-  std::mutex lease_mutex_;
-  absl::flat_hash_map<std::string, Lease> leases_;  // by host name
 };
 
 }  // namespace nestor::server

@@ -1,6 +1,5 @@
 #include "server/reconcile/cluster_state.h"
 
-#include <google/protobuf/util/time_util.h>
 #include <spdlog/spdlog.h>
 
 #include <utility>
@@ -8,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "api/support/errors.h"
+#include "api/support/proto_time.h"
 #include "api/support/status_macros.h"
 #include "server/core/keys.h"
 
@@ -27,14 +27,6 @@ constexpr size_t kMaxRequestsPerScope = 10'000;
 constexpr size_t kMaxRequestBytesPerScope = size_t{64} << 20;
 // Stored answers removed by one commit, so that none is slow.
 constexpr size_t kMaxRemovedPerCommit = 1000;
-
-absl::Time ToAbsl(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
-google::protobuf::Timestamp ToProto(absl::Time time) {
-  return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
-}
 
 std::shared_ptr<google::protobuf::Message> NewMessage(const std::string& type) {
   const auto* descriptor =
@@ -180,10 +172,10 @@ void ClusterState::Mutate(Decide decide, MutateOptions options, Done done) {
     }
   }
   if (full) return Finish(*attempt, errors::QueueFull("mutation queue", kRetryFullQueueAfter));
-  Try(std::move(attempt));
+  Try(attempt);
 }
 
-void ClusterState::Try(std::shared_ptr<Attempt> attempt) {
+void ClusterState::Try(const std::shared_ptr<Attempt>& attempt) {
   Transaction transaction;
   std::optional<absl::StatusOr<Applied>> answer;
   {
@@ -239,14 +231,14 @@ void ClusterState::Finish(const Attempt& attempt, absl::StatusOr<Applied> applie
     if (attempt.count >= kAttemptsBeforeTurn && --turns_ == 0) ready.swap(waiting_);
     if (--begun_ == 0) all_finished_.notify_all();
   }
-  for (auto& next : ready) Try(std::move(next));
+  for (const auto& next : ready) Try(next);
 }
 
 absl::StatusOr<std::optional<Applied>> ClusterState::FindAnswer(const Attempt& attempt,
                                                                 absl::Time now) const {
   if (attempt.options.request_id.empty()) return std::nullopt;
   const RequestRecord* record = view_.FindRequest(attempt.RequestKey());
-  if (record == nullptr || ToAbsl(record->row.expire_time()) <= now) return std::nullopt;
+  if (record == nullptr || FromTimestamp(record->row.expire_time()) <= now) return std::nullopt;
   if (record->row.request_hash() != attempt.options.request_hash) {
     return errors::RequestIdReused(attempt.options.request_id);
   }
@@ -267,7 +259,7 @@ void ClusterState::RememberAnswer(const Attempt& attempt, absl::Time now,
   row.set_request_hash(attempt.options.request_hash);
   row.set_reply_type(decision->reply->GetDescriptor()->full_name());
   row.set_reply(decision->reply->SerializeAsString());
-  *row.mutable_expire_time() = ToProto(now + kRequestLifetime);
+  *row.mutable_expire_time() = ToTimestamp(now + kRequestLifetime);
   const RequestRecord* present = view_.FindRequest(key);
   Transaction& transaction = decision->transaction;
   MakeRoom(attempt, now, &transaction);
@@ -284,7 +276,7 @@ void ClusterState::MakeRoom(const Attempt& attempt, absl::Time now,
   size_t removed = 0;
   for (const auto& [revision, key] : by_age) {
     const storage::v1::RequestRow& row = view_.FindRequest(key)->row;
-    const bool expired = ToAbsl(row.expire_time()) <= now;
+    const bool expired = FromTimestamp(row.expire_time()) <= now;
     const bool full = count >= kMaxRequestsPerScope || bytes >= kMaxRequestBytesPerScope;
     if (!expired && !full) break;
     if (removed++ == kMaxRemovedPerCommit) break;

@@ -84,7 +84,7 @@ class ClusterState {
   void OnEvents(const std::vector<StoreEvent>& events);
   void Tell(const std::vector<StateChange>& changes);
   // Decides once and, if there is something to commit, does so.
-  void Try(std::shared_ptr<Attempt> attempt);
+  void Try(const std::shared_ptr<Attempt>& attempt);
   // The answer, where it needs no commit; otherwise fills in `transaction`.
   std::optional<absl::StatusOr<Applied>> DecideOnce(Attempt& attempt, Transaction* transaction);
   void OnCommitted(const std::shared_ptr<Attempt>& attempt, absl::StatusOr<int64_t> revision);

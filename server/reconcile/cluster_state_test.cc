@@ -76,8 +76,9 @@ class ClusterStateTest : public ::testing::Test {
   absl::StatusOr<Applied> Mutate(ClusterState::Decide decide,
                                  ClusterState::MutateOptions options = {}) {
     std::promise<absl::StatusOr<Applied>> answer;
-    state_->Mutate(std::move(decide), std::move(options),
-                   [&answer](absl::StatusOr<Applied> applied) { answer.set_value(applied); });
+    state_->Mutate(
+        std::move(decide), std::move(options),
+        [&answer](const absl::StatusOr<Applied>& applied) { answer.set_value(applied); });
     return answer.get_future().get();
   }
   absl::StatusOr<Applied> CreateHost(const std::string& id,
@@ -275,7 +276,8 @@ TEST_F(ClusterStateTest, ConcurrentPicksNeverCollide) {
         [request, &uids](const View& view, absl::Time now) {
           return CreatePasidBinding(view, now, uids, request);
         },
-        {}, [&answers, i](absl::StatusOr<Applied> applied) { answers[i].set_value(applied); });
+        {},
+        [&answers, i](const absl::StatusOr<Applied>& applied) { answers[i].set_value(applied); });
   }
   std::set<uint32_t> pasids;
   for (auto& answer : answers) {
@@ -292,6 +294,7 @@ TEST_F(ClusterStateTest, ConcurrentWritersOfOneResourceAllCommitOnce) {
   constexpr int kWrites = 50;
   ASSERT_TRUE(CreateHost("h1").ok());
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   std::atomic<int> committed = 0;
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {

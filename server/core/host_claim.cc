@@ -1,0 +1,168 @@
+#include "server/core/host_claim.h"
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "api/support/errors.h"
+#include "api/support/proto_time.h"
+#include "api/support/resource_name.h"
+#include "api/support/status_macros.h"
+#include "server/core/keys.h"
+#include "server/core/observation.h"
+
+namespace nestor::server {
+namespace {
+
+// The binding is no longer where it was last seen: in the kernel.
+v1::PasidBindingStatus LostStatus(const v1::PasidBindingStatus& before) {
+  v1::PasidBindingStatus status = before;
+  status.set_state(v1::PasidBindingStatus::STATE_NOT_PROGRAMMED);
+  status.clear_programmed_root();
+  status.clear_programmed_generation();
+  status.mutable_failure()->set_kind(v1::Failure::KIND_TRANSIENT);
+  status.mutable_failure()->set_reason("WAITING_FOR_AGENT");
+  status.mutable_failure()->set_message("the host no longer holds it: it was started anew");
+  return status;
+}
+
+// What was seen on the host by an earlier session and is no longer held there, as after a
+// reboot. Without this it would seem to be there until the agent has come to each.
+void PutLost(const View& view, const HostRecord& host, const v1::Hello& hello,
+             Transaction* transaction) {
+  std::set<std::string> held;
+  for (const auto& machine : hello.held_virtual_machines()) held.insert(machine.uid());
+  for (const auto& binding : hello.held_bindings()) held.insert(binding.uid());
+  for (const std::string& name : host.virtual_machines) {
+    const VirtualMachineRecord& machine = *view.FindVirtualMachine(name);
+    const std::string& uid = machine.row.metadata().uid();
+    if (!machine.observed.vm_instance().empty() && !held.contains(uid)) {
+      v1::VirtualMachineResult gone;
+      gone.set_uid(uid);
+      storage::v1::VirtualMachineObservedRow row;
+      row.set_uid(uid);
+      *row.mutable_status() = ObserveMachine(gone);
+      transaction->puts.emplace_back(keys::VirtualMachineObserved(*VirtualMachineName::Parse(name)),
+                                     row.SerializeAsString());
+    }
+    for (const std::string& binding_name : view.BindingsOf(name)) {
+      const PasidBindingRecord& binding = *view.FindPasidBinding(binding_name);
+      if (binding.observed.programmed_generation() == 0) continue;
+      if (held.contains(binding.row.metadata().uid())) continue;
+      storage::v1::PasidBindingObservedRow row;
+      row.set_uid(binding.row.metadata().uid());
+      *row.mutable_status() = LostStatus(binding.observed);
+      transaction->puts.emplace_back(
+          keys::PasidBindingObserved(*PasidBindingName::Parse(binding_name)),
+          row.SerializeAsString());
+    }
+  }
+}
+
+v1::HostStatus StatusOf(const v1::Hello& hello, int64_t epoch, absl::Time now) {
+  v1::HostStatus status;
+  status.set_state(v1::HostStatus::STATE_CONNECTED);
+  status.set_agent_instance(hello.agent_instance());
+  status.set_boot_id(hello.boot_id());
+  status.set_agent_version(hello.agent_version());
+  status.set_epoch(epoch);
+  *status.mutable_last_seen_time() = ToTimestamp(now);
+  return status;
+}
+
+void PutEpoch(const View& view, const std::string& host, int64_t epoch,
+              const std::string& session_id, Transaction* transaction) {
+  storage::v1::EpochRow row;
+  row.set_epoch(epoch);
+  row.set_session_id(session_id);
+  transaction->compares.push_back(Compare::Unchanged(keys::Epoch(host), view.Epoch(host).revision));
+  transaction->puts.emplace_back(keys::Epoch(host), row.SerializeAsString());
+}
+
+// The first Hello of a host that nobody declared.
+void PutNewHost(const std::string& host, const std::string& uid, absl::Time now,
+                Transaction* transaction) {
+  storage::v1::HostRow row;
+  row.mutable_metadata()->set_schema(1);
+  row.mutable_metadata()->set_uid(uid);
+  row.mutable_metadata()->set_generation(1);
+  *row.mutable_metadata()->mutable_create_time() = ToTimestamp(now);
+  *row.mutable_metadata()->mutable_update_time() = ToTimestamp(now);
+  transaction->compares.push_back(Compare::Absent(keys::Host(host)));
+  transaction->puts.emplace_back(keys::Host(host), row.SerializeAsString());
+}
+
+void PutDevices(const HostRecord* host, const std::string& host_id, const v1::Inventory& inventory,
+                Transaction* transaction) {
+  std::map<std::string, std::string> rows = DeviceRows(inventory);
+  if (host != nullptr) {
+    for (const auto& [bdf, status] : host->devices) {
+      if (!rows.contains(bdf)) {
+        transaction->deletes.push_back(keys::DeviceObserved(host_id, bdf));
+      }
+    }
+  }
+  for (auto& [bdf, row] : rows) {
+    transaction->puts.emplace_back(keys::DeviceObserved(host_id, bdf), std::move(row));
+  }
+}
+
+}  // namespace
+
+std::string HostOf(const v1::Hello& hello) {
+  auto name = HostName::Parse(hello.host());
+  return name.ok() ? name->host : "";
+}
+
+absl::Status CheckInventory(const v1::Inventory& inventory, absl::string_view host) {
+  for (const v1::Device& device : inventory.devices()) {
+    auto name = DeviceName::Parse(device.name());
+    if (!name.ok() || name->host != host) {
+      return errors::ProtocolError(absl::StrCat("the inventory names ", Printable(device.name())));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckHello(const v1::Hello& hello) {
+  const std::string host = HostOf(hello);
+  if (host.empty()) return errors::ProtocolError("Hello names no valid host");
+  if (hello.agent_instance().empty() || hello.boot_id().empty() || !hello.has_inventory()) {
+    return errors::ProtocolError("Hello lacks agent_instance, boot_id or inventory");
+  }
+  return CheckInventory(hello.inventory(), host);
+}
+
+absl::Status CheckFence(const v1::Hello& hello, const StoreLife& store) {
+  const v1::Fence& seen = hello.highest_seen();
+  if (!seen.incarnation().empty() && seen.incarnation() != store.incarnation) {
+    return errors::Hold(hello.host(),
+                        absl::StrCat("it holds what store ", Printable(seen.incarnation()),
+                                     " told it, and this is store ", store.incarnation));
+  }
+  if (seen.head_revision() > store.head_revision) {
+    return errors::Hold(hello.host(), absl::StrCat("it has seen revision ", seen.head_revision(),
+                                                   " and this store ends at ", store.head_revision,
+                                                   ": the store was rolled back"));
+  }
+  return absl::OkStatus();
+}
+
+HostClaim ClaimHost(const View& view, absl::Time now, const v1::Hello& hello,
+                    const std::string& session_id, const std::string& host_uid) {
+  const std::string host_id = HostOf(hello);
+  const HostRecord* host = view.FindHost(host_id);
+  HostClaim claim;
+  claim.epoch = view.Epoch(host_id).epoch + 1;
+  claim.status = StatusOf(hello, claim.epoch, now);
+  PutEpoch(view, host_id, claim.epoch, session_id, &claim.transaction);
+  if (host == nullptr) PutNewHost(host_id, host_uid, now, &claim.transaction);
+  PutDevices(host, host_id, hello.inventory(), &claim.transaction);
+  if (host != nullptr) PutLost(view, *host, hello, &claim.transaction);
+  storage::v1::HostObservedRow observed;
+  *observed.mutable_status() = claim.status;
+  claim.transaction.puts.emplace_back(keys::HostObserved(host_id), observed.SerializeAsString());
+  return claim;
+}
+
+}  // namespace nestor::server

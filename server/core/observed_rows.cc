@@ -1,0 +1,107 @@
+#include "server/core/observed_rows.h"
+
+#include "api/support/resource_name.h"
+#include "nestor/storage/v1/rows.pb.h"
+#include "server/core/keys.h"
+#include "server/core/observation.h"
+
+namespace nestor::server {
+
+ObservedRows::ObservedRows(std::string host, const v1::Inventory& inventory)
+    : host_(std::move(host)) {
+  for (const auto& [bdf, row] : DeviceRows(inventory)) devices_.insert(bdf);
+}
+
+void ObservedRows::Add(const View& view, const HostEffects& effects) {
+  for (const v1::VirtualMachineResult& result : effects.observed_machines) {
+    AddMachine(view, result);
+  }
+  for (const v1::Result& result : effects.observed_bindings) AddBinding(view, result);
+  Forget(view, effects);
+}
+
+void ObservedRows::AddMachine(const View& view, const v1::VirtualMachineResult& result) {
+  auto name = VirtualMachineName::Parse(view.VirtualMachineByUid(result.uid()));
+  if (!name.ok()) return;
+  storage::v1::VirtualMachineObservedRow row;
+  row.set_uid(result.uid());
+  *row.mutable_status() = ObserveMachine(result);
+  rows_[keys::VirtualMachineObserved(*name)] = row.SerializeAsString();
+}
+
+void ObservedRows::AddBinding(const View& view, const v1::Result& result) {
+  const std::string name = view.PasidBindingByUid(result.uid());
+  if (name.empty()) return;
+  if (!IsWorthStoring(result)) {
+    accepted_[result.uid()] = {result.generation(), result.time()};
+    return;
+  }
+  const std::string key = keys::PasidBindingObserved(*PasidBindingName::Parse(name));
+  storage::v1::PasidBindingObservedRow row;
+  row.set_uid(result.uid());
+  *row.mutable_status() = ObserveBinding(result, Before(view, name, key, result));
+  rows_[key] = row.SerializeAsString();
+}
+
+v1::PasidBindingStatus ObservedRows::Before(const View& view, const std::string& name,
+                                            const std::string& key, const v1::Result& result) {
+  v1::PasidBindingStatus before = view.FindPasidBinding(name)->observed;
+  if (auto it = rows_.find(key); it != rows_.end() && it->second) {
+    storage::v1::PasidBindingObservedRow waiting;
+    waiting.ParseFromString(*it->second);
+    before = waiting.status();
+  }
+  auto accepted = accepted_.find(result.uid());
+  if (accepted == accepted_.end()) return before;
+  const auto [generation, time] = accepted->second;
+  accepted_.erase(accepted);
+  if (generation == result.generation() && before.observed_generation() != generation) {
+    before.Clear();
+    before.set_observed_generation(generation);
+    *before.mutable_times()->mutable_accepted() = time;
+  }
+  return before;
+}
+
+void ObservedRows::Forget(const View& view, const HostEffects& effects) {
+  for (const std::string& uid : effects.absent_bindings) {
+    accepted_.erase(uid);
+    auto name = PasidBindingName::Parse(view.PasidBindingByUid(uid));
+    if (name.ok()) rows_.erase(keys::PasidBindingObserved(*name));
+  }
+  for (const std::string& uid : effects.absent_machines) {
+    auto name = VirtualMachineName::Parse(view.VirtualMachineByUid(uid));
+    if (name.ok()) rows_.erase(keys::VirtualMachineObserved(*name));
+  }
+}
+
+void ObservedRows::AddInventory(const v1::Inventory& inventory) {
+  for (const std::string& bdf : std::exchange(devices_, {})) {
+    rows_[keys::DeviceObserved(host_, bdf)] = std::nullopt;
+  }
+  for (auto& [bdf, row] : DeviceRows(inventory)) {
+    rows_[keys::DeviceObserved(host_, bdf)] = std::move(row);
+    devices_.insert(bdf);
+  }
+}
+
+void ObservedRows::AddHost(const v1::HostStatus& status) {
+  storage::v1::HostObservedRow row;
+  *row.mutable_status() = status;
+  rows_[keys::HostObserved(host_)] = row.SerializeAsString();
+}
+
+Transaction ObservedRows::Take() {
+  Transaction transaction;
+  transaction.durability = Durability::kRelaxed;
+  for (auto& [key, row] : std::exchange(rows_, {})) {
+    if (row) {
+      transaction.puts.emplace_back(key, *std::move(row));
+    } else {
+      transaction.deletes.push_back(key);
+    }
+  }
+  return transaction;
+}
+
+}  // namespace nestor::server

@@ -1,0 +1,55 @@
+// What was observed on one host and waits to be written.
+//
+// Observed state is batched: while one write is in flight the next collects, and of each row
+// only the newest version is kept. Pure: no clock, lock or I/O.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "nestor/v1/agent_service.pb.h"
+#include "server/core/host_decision.h"
+#include "server/core/view.h"
+#include "server/store/store.h"
+
+namespace nestor::server {
+
+// Not thread-safe.
+class ObservedRows {
+ public:
+  // `host` is an id; `inventory` is what Hello said, which is written already.
+  ObservedRows(std::string host, const v1::Inventory& inventory);
+
+  // Takes in what the agent answered. Answers for what the view no longer has are dropped.
+  void Add(const View& view, const HostEffects& effects);
+  // A new inventory, checked: a device that it leaves out is gone.
+  void AddInventory(const v1::Inventory& inventory);
+  void AddHost(const v1::HostStatus& status);
+
+  bool empty() const { return rows_.empty(); }
+  // All that waits, as one unsynced transaction without compares. Empties this.
+  Transaction Take();
+
+ private:
+  void AddMachine(const View& view, const v1::VirtualMachineResult& result);
+  void AddBinding(const View& view, const v1::Result& result);
+  // What is gone is purged; a row written after that would stay for ever.
+  void Forget(const View& view, const HostEffects& effects);
+  // The status that `result` adds to: the newest, waiting or in the view, with the time of a
+  // plain ACCEPTED answer before it.
+  v1::PasidBindingStatus Before(const View& view, const std::string& name, const std::string& key,
+                                const v1::Result& result);
+
+  const std::string host_;
+  std::set<std::string> devices_;                           // BDFs of the newest inventory
+  std::map<std::string, std::optional<std::string>> rows_;  // key -> row, or deleted
+  // When plain ACCEPTED answers came, which are not stored: uid -> (generation, time).
+  absl::flat_hash_map<std::string, std::pair<int64_t, google::protobuf::Timestamp>> accepted_;
+};
+
+}  // namespace nestor::server
