@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/kernel/linux_syscalls.h"
 #include "agent/kernel/sim_kernel.h"
+#include "agent/metrics.h"
 #include "agent/reconcile/host_reconciler.h"
 #include "agent/reconcile/inventory_message.h"
 #include "agent/reconcile/server_session.h"
@@ -29,6 +30,8 @@
 #include "api/support/clock.h"
 #include "api/support/event_loop.h"
 #include "api/support/grpc_address.h"
+#include "api/support/log.h"
+#include "api/support/monitoring.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
@@ -44,7 +47,9 @@ struct Config {
   std::string kernel = "linux";
   int sim_devices = 2;
   bool insecure = false;
+  std::string metrics_listen;
   std::string log_level = "info";
+  std::string log_format = "text";
 };
 
 constexpr char kFooter[] = R"(Examples:
@@ -114,23 +119,34 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   ASSIGN_OR_RETURN(const std::string boot_id, BootId(*kernel.syscalls));
   for (const DeviceFacts& facts : devices) {
     const DeviceCapabilities& found = facts.capabilities;
-    spdlog::info("device {} group {}: {}", facts.function.bdf, facts.function.iommu_group,
-                 found.reason.empty() ? absl::StrCat("nests, ", found.pasid_bits, " PASID bits")
-                                      : absl::StrCat(found.reason, ": ", found.message));
+    log::Info({}, "device {} group {}: {}", facts.function.bdf, facts.function.iommu_group,
+              found.reason.empty() ? absl::StrCat("nests, ", found.pasid_bits, " PASID bits")
+                                   : absl::StrCat(found.reason, ": ", found.message));
   }
 
   // Members of one lifetime, in order: what a later one uses is declared before it.
+  std::atomic<bool> ready = false;
   EventLoop loop;
   HostReconciler* reconciler = nullptr;
   ServerSession* session = nullptr;
-  InlineShimLauncher launcher(backend, *kernel.syscalls, clock,
-                              [&](const std::string&, ShimReport report) {
-                                loop.Post([&, report = std::move(report)]() mutable {
-                                  reconciler->Collect(std::move(report));
-                                  session->SendPending();
-                                });
-                              },
-                              {});
+  Metrics metrics(NESTOR_VERSION, devices);
+  InlineShimOptions shim_options;
+  shim_options.on_step = [&](const Step& step, const StepResult& result) {
+    metrics.OnStep(step, result);
+  };
+  InlineShimLauncher launcher(
+      backend, *kernel.syscalls, clock,
+      [&](const std::string&, ShimReport report) {
+        loop.Post([&, report = std::move(report)]() mutable {
+          for (const v1::Result& answer : report.bindings) {
+            metrics.OnAnswer(answer.outcome());
+          }
+          reconciler->Collect(std::move(report));
+          session->SendPending();
+        });
+      },
+      shim_options);
+  metrics.ShowShims([&] { return launcher.Running().size(); });
   ASSIGN_OR_RETURN(auto vmm_server, VmmServer::Start(config.run_dir + "/vmm"));
   VmmServerEndpoints endpoints(*vmm_server);
   const HostName host{config.host};
@@ -142,13 +158,22 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
       loop, host_reconciler,
       grpc::CreateCustomChannel(config.server, grpc::InsecureChannelCredentials(),
                                 ClientChannelArguments()),
-      ReconnectPolicy());
+      ReconnectPolicy(), [&](bool connected, int64_t epoch) {
+        metrics.OnSession(connected, epoch);
+        ready = connected;
+      });
   session = &server_session;
+  std::unique_ptr<MonitoringServer> monitoring;
+  if (!config.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(monitoring, MonitoringServer::Start(config.metrics_listen, metrics,
+                                                         [&] { return ready.load(); }));
+    log::Info({}, "metrics at http://{}/metrics", monitoring->address());
+  }
   server_session.Start();
-  spdlog::info("{} speaks to {}; monitors connect under {}/vmm", host.ToString(), config.server,
-               config.run_dir);
+  log::Info({{"resource", host.ToString()}}, "speaks to {}; monitors connect under {}/vmm",
+            config.server, config.run_dir);
 
-  spdlog::info("stopping on {}", stop_signal.Wait());
+  log::Info({}, "stopping on {}", stop_signal.Wait());
   server_session.Stop();
   vmm_server->Stop();
   loop.Stop();
@@ -184,12 +209,19 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", config.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();
+  app.add_option("--log-format", config.log_format, "text, or json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app.add_option("--metrics-listen", config.metrics_listen,
+                 "HOST:PORT for Prometheus (/metrics) and probes (/healthz, /readyz); plaintext");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  spdlog::set_level(spdlog::level::from_str(config.log_level));
+  nestor::log::Start(
+      config.log_format == "json" ? nestor::log::Format::kJson : nestor::log::Format::kText,
+      config.log_level);
   if (absl::Status status = nestor::agent::CheckConfig(config); !status.ok()) {
     std::cerr << "nestor-agent: " << status.message() << "\n";
     return 2;

@@ -2,18 +2,21 @@
 // where the server's adapters meet.
 
 #include <grpcpp/impl/service_type.h>
-#include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <iostream>
 #include <memory>
 #include <string>
 
 #include "api/support/clock.h"
 #include "api/support/event_loop.h"
+#include "api/support/log.h"
+#include "api/support/monitoring.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
 #include "api/support/uuid.h"
+#include "server/metrics.h"
 #include "server/reconcile/agent_sessions.h"
 #include "server/reconcile/cluster_state.h"
 #include "server/service/agent_service.h"
@@ -29,9 +32,11 @@ struct Config {
   std::string listen = "unix:/run/nestor/server.sock";
   std::string agent_listen = "unix:/run/nestor/agents.sock";
   bool insecure = false;
+  std::string metrics_listen;
   bool reflection = false;
   int lease_seconds = 40;
   std::string log_level = "info";
+  std::string log_format = "text";
 };
 
 constexpr char kFooter[] = R"(Examples:
@@ -44,31 +49,60 @@ of a newer version; an address is taken), 2 wrong usage.)";
 // A connected client has that long to end its call when the server stops.
 constexpr absl::Duration kDrain = absl::Seconds(5);
 
+StateCounts StatesOf(const ClusterState& state) {
+  StateCounts counts;
+  state.Read([&](const View& view) { counts = view.CountStates(); });
+  return counts;
+}
+
 absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   SystemClock clock;
+  Metrics metrics(NESTOR_VERSION);
   // Members of one lifetime, in order: what a later one uses is declared before it.
-  ASSIGN_OR_RETURN(auto store, RocksDbStore::Open(config.data_dir, RocksDbStoreOptions(), clock));
+  RocksDbStoreOptions store_options;
+  store_options.on_group = [&](size_t transactions, bool synced, absl::Duration write) {
+    metrics.OnGroup(transactions, synced, write);
+  };
+  ASSIGN_OR_RETURN(auto store, RocksDbStore::Open(config.data_dir, store_options, clock));
   ASSIGN_OR_RETURN(auto state, ClusterState::Load(*store, clock));
   EventLoop loop;
-  AgentSessions sessions(*state, *store, clock, loop, NewUuid,
-                         {.lease_ttl = absl::Seconds(config.lease_seconds)});
+  AgentSessions sessions(
+      *state, *store, clock, loop, NewUuid,
+      {.lease_ttl = absl::Seconds(config.lease_seconds),
+       .on_rung = [&](auto rung, absl::Duration after) { metrics.OnRung(rung, after); }});
+  metrics.Show({.states = [&] { return StatesOf(*state); },
+                .revision = [&] { return state->HeadRevision(); },
+                .queued_transactions = [&] { return store->Queued(); },
+                .agent_sessions = [&] { return sessions.count(); },
+                .unanswered_objects = [&] { return sessions.pending(); }});
   auto agent_service = MakeAgentService(sessions);
   ApiServices api(*state, NewUuid);
-  ASSIGN_OR_RETURN(
-      auto agents,
-      GrpcServer::Start(
-          {config.agent_listen, config.insecure, {agent_service.get()}, config.reflection}));
+  ASSIGN_OR_RETURN(auto agents, GrpcServer::Start({config.agent_listen,
+                                                   config.insecure,
+                                                   {agent_service.get()},
+                                                   config.reflection,
+                                                   &metrics}));
   ASSIGN_OR_RETURN(auto clients, GrpcServer::Start({config.listen, config.insecure, api.services(),
-                                                    config.reflection}));
-  spdlog::info("store {} of {} at revision {}; clients at {}, agents at {}", config.data_dir,
-               state->Incarnation(), state->HeadRevision(), config.listen, config.agent_listen);
+                                                    config.reflection, &metrics}));
+  std::atomic<bool> ready = true;
+  std::unique_ptr<MonitoringServer> monitoring;
+  if (!config.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(monitoring, MonitoringServer::Start(config.metrics_listen, metrics,
+                                                         [&] { return ready.load(); }));
+    log::Info({}, "metrics at http://{}/metrics", monitoring->address());
+  }
+  log::Info({}, "store {} of {} at revision {}; clients at {}, agents at {}", config.data_dir,
+            state->Incarnation(), state->HeadRevision(), config.listen, config.agent_listen);
 
-  spdlog::info("stopping on {}", stop_signal.Wait());
+  log::Info({}, "stopping on {}", stop_signal.Wait());
+  ready = false;
   api.End();
   sessions.Drain();
   clients->Drain(kDrain);
   agents->Drain(kDrain);
   loop.Stop();
+  monitoring.reset();
+  metrics.Show({});
   // What is still queued may call back into what is destroyed next: wait until it has.
   return CommitAndWait(*store, Transaction()).status();
 }
@@ -97,12 +131,19 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", config.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();
+  app.add_option("--log-format", config.log_format, "text, or json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app.add_option("--metrics-listen", config.metrics_listen,
+                 "HOST:PORT for Prometheus (/metrics) and probes (/healthz, /readyz); plaintext");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  spdlog::set_level(spdlog::level::from_str(config.log_level));
+  nestor::log::Start(
+      config.log_format == "json" ? nestor::log::Format::kJson : nestor::log::Format::kText,
+      config.log_level);
   const nestor::StopSignal stop_signal;
   if (absl::Status status = nestor::server::Run(config, stop_signal); !status.ok()) {
     std::cerr << "nestor-server: " << status.message() << "\n";

@@ -191,6 +191,11 @@ bool IsRelease(const Step& step) {
          std::holds_alternative<UnmapRegion>(step) || std::holds_alternative<DetachDevice>(step);
 }
 
+std::string NameOf(const Step& step) {
+  const std::string text = ToString(step);
+  return text.substr(0, text.find(' '));
+}
+
 std::string ToString(const Step& step) { return std::visit(Printer{}, step); }
 
 std::string ToString(const Plan& plan) {

@@ -84,6 +84,8 @@ void ApplyStep(const Step& step, AddressSpaceState* state);
 // Whether the step gives something up. Such a step is never given up itself.
 bool IsRelease(const Step& step);
 
+// What a step does, as one word: "bind".
+std::string NameOf(const Step& step);
 // E.g. "bind 0000:3b:00.0 pasid 5 VTD_S1 root 0x1000 width 48".
 std::string ToString(const Step& step);
 // One step a line.

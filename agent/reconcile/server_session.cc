@@ -2,7 +2,6 @@
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/client_callback.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -12,6 +11,7 @@
 
 #include "api/support/errors.h"
 #include "api/support/grpc_status.h"
+#include "api/support/log.h"
 #include "api/support/proto_time.h"
 #include "nestor/v1/agent_service.grpc.pb.h"
 
@@ -21,11 +21,12 @@ namespace nestor::agent {
 class ServerSession::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(EventLoop& loop, HostReconciler& reconciler, std::shared_ptr<grpc::Channel> channel,
-       ReconnectPolicy policy)
+       ReconnectPolicy policy, OnSession on_session)
       : loop_(loop),
         reconciler_(reconciler),
         stub_(v1::AgentService::NewStub(std::move(channel))),
         policy_(policy),
+        on_session_(std::move(on_session)),
         delay_(policy.first) {}
 
   void Connect();
@@ -58,6 +59,7 @@ class ServerSession::Impl : public std::enable_shared_from_this<Impl> {
   HostReconciler& reconciler_;
   std::unique_ptr<v1::AgentService::Stub> stub_;
   const ReconnectPolicy policy_;
+  const OnSession on_session_;
   std::mt19937_64 random_{std::random_device{}()};
   absl::Duration delay_;
   absl::Time connected_at_;
@@ -147,15 +149,18 @@ void ServerSession::Impl::Connect() {
 void ServerSession::Impl::OnMessage(v1::SyncResponse message) {
   if (stream_ == nullptr) return;
   if (absl::Status status = reconciler_.TakeIn(message); !status.ok()) {
-    spdlog::error("closing the session: {}",
-                  status.ToString(absl::StatusToStringMode::kWithNoExtraData));
+    log::Error({{"resource", reconciler_.host()}, {"error", ErrorReason(status)}},
+               "closing the session: {}", log::Text(status));
     CloseStream();
     return;
   }
   if (message.has_welcome()) {
-    spdlog::info("session {} with epoch {}, store revision {}", message.welcome().session_id(),
-                 message.welcome().fence().epoch(), message.welcome().fence().head_revision());
+    const v1::Fence& fence = message.welcome().fence();
+    log::Info({{"resource", reconciler_.host()}, {"epoch", fence.epoch()}},
+              "session {} began, store revision {}", message.welcome().session_id(),
+              fence.head_revision());
     last_error_.clear();
+    on_session_(true, fence.epoch());
     RenewLater();
   }
   SendPending();
@@ -185,11 +190,12 @@ void ServerSession::Impl::SendPending() {
 
 void ServerSession::Impl::OnClosed(const absl::Status& status) {
   CallEnded();
+  on_session_(false, 0);
   if (stopping_) return;
   // Told once, not at each attempt.
-  if (std::string error = status.ToString(absl::StatusToStringMode::kWithNoExtraData);
-      error != last_error_) {
-    spdlog::warn("no session with the server: {}; trying again", error);
+  if (std::string error = log::Text(status); error != last_error_) {
+    log::Warn({{"resource", reconciler_.host()}, {"error", ErrorReason(status)}},
+              "no session with the server: {}; trying again", error);
     last_error_ = std::move(error);
   }
   if (absl::Now() - connected_at_ >= policy_.healthy) delay_ = policy_.first;
@@ -223,8 +229,8 @@ void ServerSession::Impl::OnRenewed(uint64_t stream, const absl::Status& status)
   CallEnded();
   if (stream != stream_number_ || stream_ == nullptr) return;
   if (absl::IsAborted(status)) {
-    spdlog::warn("the server no longer owns this session: {}",
-                 status.ToString(absl::StatusToStringMode::kWithNoExtraData));
+    log::Warn({{"resource", reconciler_.host()}, {"error", ErrorReason(status)}},
+              "the server no longer owns this session: {}", log::Text(status));
     CloseStream();
     return;
   }
@@ -253,8 +259,11 @@ void ServerSession::Impl::WaitStopped() {
 }
 
 ServerSession::ServerSession(EventLoop& loop, HostReconciler& reconciler,
-                             std::shared_ptr<grpc::Channel> channel, ReconnectPolicy policy)
-    : loop_(loop), impl_(std::make_shared<Impl>(loop, reconciler, std::move(channel), policy)) {}
+                             std::shared_ptr<grpc::Channel> channel, ReconnectPolicy policy,
+                             OnSession on_session)
+    : loop_(loop),
+      impl_(std::make_shared<Impl>(loop, reconciler, std::move(channel), policy,
+                                   std::move(on_session))) {}
 
 ServerSession::~ServerSession() = default;
 

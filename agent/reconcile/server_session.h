@@ -5,6 +5,7 @@
 #include <grpcpp/channel.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <random>
 
@@ -26,9 +27,12 @@ struct ReconnectPolicy {
 // Everything but the constructor, Start and Stop runs on `loop`.
 class ServerSession {
  public:
+  using OnSession = std::function<void(bool connected, int64_t epoch)>;
+
   // All references must outlive this. `reconciler` is touched on `loop` only.
+  // `on_session` is told on `loop` when a session begins, with its epoch, and when it ends.
   ServerSession(EventLoop& loop, HostReconciler& reconciler, std::shared_ptr<grpc::Channel> channel,
-                ReconnectPolicy policy);
+                ReconnectPolicy policy, OnSession on_session);
   ~ServerSession();
 
   void Start();

@@ -31,7 +31,8 @@ absl::StatusOr<std::shared_ptr<Shim>> InlineShimLauncher::Launch(const std::stri
   std::lock_guard lock(mutex_);
   if (const auto it = shims_.find(vm_uid); it != shims_.end()) return it->second;
   ASSIGN_OR_RETURN(std::unique_ptr<AddressSpace> address_space, backend_.CreateAddressSpace());
-  const ShimEnvironment environment{backend_, syscalls_, clock_, workers_, timer_, report_};
+  const ShimEnvironment environment{backend_, syscalls_, clock_,          workers_,
+                                    timer_,   report_,   options_.on_step};
   ShimCoreOptions core_options{.vm_name = vm_name,
                                .vm_uid = vm_uid,
                                .replace_has_gap = backend_.replace_has_gap(),

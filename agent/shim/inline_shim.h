@@ -2,6 +2,7 @@
 // What they hold ends with the process.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -9,9 +10,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/core/plan.h"
 #include "agent/core/retry_policy.h"
 #include "agent/kernel/syscalls.h"
 #include "agent/shim/shim.h"
+#include "agent/shim/shim_core.h"
 #include "agent/shim/worker_pool.h"
 #include "agent/vfio/iommu_backend.h"
 #include "api/support/clock.h"
@@ -25,6 +28,8 @@ struct InlineShimOptions {
   // Threads for kernel calls, shared by all shims. A call that blocks in the kernel keeps
   // one of them, so `workers` - 1 such calls hold up only their own machines.
   int workers = 4;
+  // Called after each step on the thread that did it. Must be quick.
+  std::function<void(const Step&, const StepResult&)> on_step = {};
   // Between the attempts of a step that failed and may succeed later.
   Backoff backoff;
 };

@@ -191,6 +191,7 @@ void RunningShim::Run() {
     if (address_space_ == nullptr) return;
     const StepResult result = Execute(*step, environment_.backend, *address_space_);
     kernel_lock.unlock();
+    if (environment_.on_step) environment_.on_step(*step, result);
     lock.lock();
     core_.FinishStep(result, environment_.clock.Now());
     lock.unlock();

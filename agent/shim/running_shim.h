@@ -32,6 +32,7 @@ struct ShimEnvironment {
   WorkerPool& workers;
   EventLoop& timer;
   const ShimLauncher::ReportCallback& report;
+  const std::function<void(const Step&, const StepResult&)>& on_step;  // may be empty
 };
 
 // Drives a ShimCore. Events go into it at once, on the caller's thread; its steps are done

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "spdlog/spdlog.h"
+#include "api/support/log.h"
 
 namespace nestor::agent {
 namespace {
@@ -47,7 +47,7 @@ void EpollLoop::Arm(Id id, uint32_t events) {
   epoll_event event{.events = events | EPOLLONESHOT, .data = {.u64 = id}};
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return;
   if (errno != ENOENT || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
-    spdlog::error("epoll_ctl: {}", absl::ErrnoToStatus(errno, "").ToString());
+    log::Error({}, "epoll_ctl: {}", absl::ErrnoToStatus(errno, "").ToString());
   }
 }
 

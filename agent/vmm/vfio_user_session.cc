@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "agent/core/kernel_error.h"
+#include "api/support/log.h"
 #include "api/support/status_macros.h"
-#include "spdlog/spdlog.h"
 
 namespace nestor::agent {
 namespace {
@@ -126,8 +126,8 @@ absl::StatusOr<std::string> VfioUserSession::Agree(absl::string_view payload) {
   ASSIGN_OR_RETURN(const vfio_user::Version answer, vfio_user::Negotiate(proposal));
   ASSIGN_OR_RETURN(const std::string vm_instance, shim_->VmmConnected(device_));
   agreed_ = true;
-  spdlog::info("{}: monitor connected, vfio-user {}.{}, instance {}", device_, answer.major,
-               answer.minor, vm_instance);
+  log::Info({}, "{}: monitor connected, vfio-user {}.{}, instance {}", device_, answer.major,
+            answer.minor, vm_instance);
   return vfio_user::EncodeVersion(answer);
 }
 
@@ -260,10 +260,10 @@ absl::StatusOr<uint64_t> VfioUserSession::RegionSize(uint32_t region) {
 
 void VfioUserSession::LogFailure(const std::string& what, const absl::Status& why) {
   if (failures_ == kMaxFailuresLogged) {
-    spdlog::warn("{}: later failures of this monitor's requests are not logged", device_);
+    log::Warn({}, "{}: later failures of this monitor's requests are not logged", device_);
   }
   if (failures_++ >= kMaxFailuresLogged) return;
-  spdlog::warn("{}: {}: {}", device_, what, why.ToString());
+  log::Warn({}, "{}: {}: {}", device_, what, why.ToString());
 }
 
 }  // namespace nestor::agent

@@ -10,8 +10,8 @@
 #include "agent/vmm/message_stream.h"
 #include "agent/vmm/vfio_user_session.h"
 #include "agent/vmm/vmm_socket.h"
+#include "api/support/log.h"
 #include "api/support/status_macros.h"
-#include "spdlog/spdlog.h"
 
 namespace nestor::agent {
 namespace {
@@ -121,12 +121,12 @@ void VmmServer::Accept(const std::shared_ptr<Endpoint>& endpoint) {
   FileDescriptor socket(
       accept4(endpoint->listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket.valid()) {
-    spdlog::error("{}: accept: {}", endpoint->path, absl::ErrnoToStatus(errno, "").ToString());
+    log::Error({}, "{}: accept: {}", endpoint->path, absl::ErrnoToStatus(errno, "").ToString());
     RefuseOne(endpoint->listener.get());
     loop_->Arm(endpoint->id, EPOLLIN);
     return;
   }
-  spdlog::info("{}: {} connected", endpoint->path, PeerOf(socket.get()));
+  log::Info({}, "{}: {} connected", endpoint->path, PeerOf(socket.get()));
   auto connection =
       std::make_shared<Connection>(std::move(socket), endpoint->shim, endpoint->device);
   connection->id = loop_->Add(connection->stream.fd(), [this, endpoint, connection] {
@@ -163,7 +163,7 @@ void VmmServer::Serve(const std::shared_ptr<Endpoint>& endpoint, Connection& con
     loop_->Arm(connection.id, stream.has_unsent() ? EPOLLOUT : EPOLLIN);
     return;
   }
-  spdlog::info("{}: connection ends: {}", endpoint->path, std::string(status.message()));
+  log::Info({}, "{}: connection ends: {}", endpoint->path, std::string(status.message()));
   End(endpoint, connection);
 }
 

@@ -7,17 +7,28 @@
 
 namespace nestor::server {
 
+namespace {
+
+bool IsFinal(v1::PasidBindingStatus::State state) {
+  return state == v1::PasidBindingStatus::STATE_PROGRAMMED ||
+         state == v1::PasidBindingStatus::STATE_FAILED;
+}
+
+}  // namespace
+
 ObservedRows::ObservedRows(std::string host, const v1::Inventory& inventory)
     : host_(std::move(host)) {
   for (const auto& [bdf, row] : DeviceRows(inventory)) devices_.insert(bdf);
 }
 
-void ObservedRows::Add(const View& view, const HostEffects& effects) {
+std::vector<ReachedRung> ObservedRows::Add(const View& view, const HostEffects& effects) {
+  std::vector<ReachedRung> reached;
   for (const v1::VirtualMachineResult& result : effects.observed_machines) {
     AddMachine(view, result);
   }
-  for (const v1::Result& result : effects.observed_bindings) AddBinding(view, result);
+  for (const v1::Result& result : effects.observed_bindings) AddBinding(view, result, &reached);
   Forget(view, effects);
+  return reached;
 }
 
 void ObservedRows::AddMachine(const View& view, const v1::VirtualMachineResult& result) {
@@ -29,17 +40,29 @@ void ObservedRows::AddMachine(const View& view, const v1::VirtualMachineResult& 
   rows_[keys::VirtualMachineObserved(*name)] = row.SerializeAsString();
 }
 
-void ObservedRows::AddBinding(const View& view, const v1::Result& result) {
+void ObservedRows::AddBinding(const View& view, const v1::Result& result,
+                              std::vector<ReachedRung>* reached) {
   const std::string name = view.PasidBindingByUid(result.uid());
   if (name.empty()) return;
+  const storage::v1::RowMetadata& metadata = view.FindPasidBinding(name)->row.metadata();
+  const bool is_current = result.generation() == metadata.generation();
   if (!IsWorthStoring(result)) {
     accepted_[result.uid()] = {result.generation(), result.time()};
+    if (is_current) {
+      reached->push_back({v1::PasidBindingStatus::STATE_ACCEPTED, metadata.update_time()});
+    }
     return;
   }
   const std::string key = keys::PasidBindingObserved(*PasidBindingName::Parse(name));
   storage::v1::PasidBindingObservedRow row;
   row.set_uid(result.uid());
-  *row.mutable_status() = ObserveBinding(result, Before(view, name, key, result));
+  const v1::PasidBindingStatus before = Before(view, name, key, result);
+  *row.mutable_status() = ObserveBinding(result, before);
+  if (const auto rung = row.status().state();
+      is_current && IsFinal(rung) &&
+      (before.observed_generation() != result.generation() || before.state() != rung)) {
+    reached->push_back({rung, metadata.update_time()});
+  }
   rows_[key] = row.SerializeAsString();
 }
 

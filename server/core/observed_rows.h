@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "nestor/v1/agent_service.pb.h"
@@ -19,14 +20,21 @@
 
 namespace nestor::server {
 
+// A binding came to ACCEPTED, PROGRAMMED or FAILED for the first time of its generation.
+struct ReachedRung {
+  v1::PasidBindingStatus::State rung;
+  google::protobuf::Timestamp asked_for;  // when its generation was
+};
+
 // Not thread-safe.
 class ObservedRows {
  public:
   // `host` is an id; `inventory` is what Hello said, which is written already.
   ObservedRows(std::string host, const v1::Inventory& inventory);
 
-  // Takes in what the agent answered. Answers for what the view no longer has are dropped.
-  void Add(const View& view, const HostEffects& effects);
+  // Takes in what the agent answered; returns which bindings came to which rung by that.
+  // Answers for what the view no longer has are dropped.
+  std::vector<ReachedRung> Add(const View& view, const HostEffects& effects);
   // A new inventory, checked: a device that it leaves out is gone.
   void AddInventory(const v1::Inventory& inventory);
   void AddHost(const v1::HostStatus& status);
@@ -37,7 +45,7 @@ class ObservedRows {
 
  private:
   void AddMachine(const View& view, const v1::VirtualMachineResult& result);
-  void AddBinding(const View& view, const v1::Result& result);
+  void AddBinding(const View& view, const v1::Result& result, std::vector<ReachedRung>* reached);
   // What is gone is purged; a row written after that would stay for ever.
   void Forget(const View& view, const HostEffects& effects);
   // The status that `result` adds to: the newest, waiting or in the view, with the time of a

@@ -131,14 +131,17 @@ absl::Status View::ApplyPasidBinding(const StoreEvent& event, const std::string&
     if (it == pasid_bindings_.end()) return absl::OkStatus();
     change->name = name;
     change->uid = it->second.row.metadata().uid();
+    CountRung(name, it->second, -1);
     pasid_binding_by_uid_.erase(change->uid);
     pasid_bindings_.erase(it);
     return absl::OkStatus();
   }
   change->name = name;
-  const auto it = pasid_bindings_.try_emplace(name).first;
+  const auto [it, is_new] = pasid_bindings_.try_emplace(name);
+  if (!is_new) CountRung(name, it->second, -1);
   it->second.revision = event.revision;
   RETURN_IF_ERROR(ParseIntentRow(event, &it->second.row));
+  CountRung(name, it->second, 1);
   pasid_binding_by_uid_[it->second.row.metadata().uid()] = &it->first;
   return absl::OkStatus();
 }
@@ -210,7 +213,9 @@ absl::Status View::ApplyObservedPasidBinding(const StoreEvent& event, const std:
     return absl::OkStatus();
   }
   change->name = name;
+  CountRung(name, it->second, -1);
   it->second.observed = std::move(*row.mutable_status());
+  CountRung(name, it->second, 1);
   return absl::OkStatus();
 }
 

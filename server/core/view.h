@@ -5,6 +5,7 @@
 // wrong commit.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -57,6 +58,16 @@ struct PasidBindingRecord {
   storage::v1::PasidBindingRow row;
   int64_t revision = 0;  // mod_revision of the row; 0: not yet stored
   v1::PasidBindingStatus observed;
+};
+
+// How many bindings are in each v1::PasidBindingStatus::State.
+using BindingCounts = std::array<int64_t, v1::PasidBindingStatus::State_ARRAYSIZE>;
+
+// How many resources show each state, as v1's enums number them.
+struct StateCounts {
+  BindingCounts bindings{};
+  std::array<int64_t, v1::VirtualMachineStatus::State_ARRAYSIZE> virtual_machines{};
+  std::array<int64_t, v1::HostStatus::State_ARRAYSIZE> hosts{};
 };
 
 // What is claimed on one host.
@@ -131,6 +142,9 @@ class View {
   v1::VirtualMachine VirtualMachineResource(absl::string_view name) const;
   v1::PasidBinding PasidBindingResource(absl::string_view name) const;
 
+  // How many resources show which state. Costs a step for each machine, none for bindings.
+  StateCounts CountStates() const;
+
   // The states that the resources show, without making them.
   v1::VirtualMachineStatus::State StateOf(const VirtualMachineRecord& record) const;
   v1::PasidBindingStatus::State StateOf(absl::string_view name,
@@ -160,6 +174,8 @@ class View {
   absl::Status ApplyEpoch(const StoreEvent& event, absl::string_view host);
   absl::Status ApplyRequest(const StoreEvent& event);
   bool IsHostSilent(absl::string_view host_name) const;
+  // Adds `change` to the count of what the binding's machine has on its rung.
+  void CountRung(absl::string_view binding, const PasidBindingRecord& record, int change);
 
   int64_t head_revision_ = 0;
   Records<HostRecord> hosts_;
@@ -168,6 +184,8 @@ class View {
   // uid -> the name, which is the key of the maps above.
   absl::flat_hash_map<std::string, const std::string*> virtual_machine_by_uid_;
   absl::flat_hash_map<std::string, const std::string*> pasid_binding_by_uid_;
+  // Bindings of each machine by the state they show while their host is not silent.
+  absl::flat_hash_map<std::string, BindingCounts> rungs_;
   absl::flat_hash_map<std::string, HostClaims> claims_;  // by host
   absl::flat_hash_map<std::string, EpochRecord> epochs_;
   absl::flat_hash_map<std::string, RequestRecord> requests_;

@@ -1,6 +1,7 @@
 // The resources as the API shows them.
 
-#include "absl/strings/match.h"
+#include <numeric>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "api/support/resource_name.h"
@@ -111,17 +112,36 @@ v1::VirtualMachine View::VirtualMachineResource(absl::string_view name) const {
   v1::VirtualMachine machine = RenderVirtualMachine(name, *record);
   v1::VirtualMachineStatus& status = *machine.mutable_status();
   status.set_state(StateOf(*record));
-  const std::string prefix = absl::StrCat(name, "/pasidBindings/");
-  int64_t bindings = 0;
-  int64_t programmed = 0;
-  for (auto it = pasid_bindings_.lower_bound(prefix);
-       it != pasid_bindings_.end() && absl::StartsWith(it->first, prefix); ++it) {
-    ++bindings;
-    if (RungOf(it->second) == BindingState::STATE_PROGRAMMED) ++programmed;
-  }
-  status.set_bindings(bindings);
-  status.set_programmed_bindings(IsHostSilent(record->host()) ? 0 : programmed);
+  auto counts = rungs_.find(name);
+  if (counts == rungs_.end()) return machine;
+  const BindingCounts& bindings = counts->second;
+  status.set_bindings(std::accumulate(bindings.begin(), bindings.end(), int64_t{0}));
+  status.set_programmed_bindings(
+      IsHostSilent(record->host()) ? 0 : bindings[BindingState::STATE_PROGRAMMED]);
   return machine;
+}
+
+void View::CountRung(absl::string_view binding, const PasidBindingRecord& record, int change) {
+  const auto it = rungs_.try_emplace(MachineOf(binding)).first;
+  it->second[RungOf(record)] += change;
+  if (change < 0 && it->second == BindingCounts{}) rungs_.erase(it);
+}
+
+StateCounts View::CountStates() const {
+  StateCounts counts;
+  for (const auto& [id, host] : hosts_) {
+    if (host.revision != 0) ++counts.hosts[nestor::server::StateOf(host)];
+  }
+  for (const auto& [name, machine] : virtual_machines_) ++counts.virtual_machines[StateOf(machine)];
+  for (const auto& [machine, bindings] : rungs_) {
+    const VirtualMachineRecord* record = FindVirtualMachine(machine);
+    const bool silent = record != nullptr && IsHostSilent(record->host());
+    for (size_t state = 0; state < bindings.size(); ++state) {
+      const bool unknown = silent && state != BindingState::STATE_DELETING;
+      counts.bindings[unknown ? size_t{BindingState::STATE_UNKNOWN} : state] += bindings[state];
+    }
+  }
+  return counts;
 }
 
 v1::PasidBinding View::PasidBindingResource(absl::string_view name) const {

@@ -124,6 +124,28 @@ TEST_F(ViewTest, SilentHostMakesItsResourcesUnknown) {
   EXPECT_EQ(Binding().status().state(), v1::PasidBindingStatus::STATE_PROGRAMMED);
 }
 
+TEST_F(ViewTest, CountsAreOfTheStatesThatResourcesShow) {
+  ASSERT_TRUE(state_.CreateBinding(WantedBinding(BindingName("c"), 8)).ok());
+  const auto counted = [&](v1::PasidBindingStatus::State state) {
+    return state_.view().CountStates().bindings[state];
+  };
+  EXPECT_EQ(counted(v1::PasidBindingStatus::STATE_PERSISTED), 2);
+  ObserveProgrammed(1);
+  EXPECT_EQ(counted(v1::PasidBindingStatus::STATE_PERSISTED), 1);
+  EXPECT_EQ(counted(v1::PasidBindingStatus::STATE_PROGRAMMED), 1);
+  ASSERT_TRUE(state_.DeleteBinding(BindingName("c")).ok());
+  state_.SetHostState(v1::HostStatus::STATE_UNKNOWN);
+  EXPECT_EQ(counted(v1::PasidBindingStatus::STATE_DELETING), 1);
+  EXPECT_EQ(counted(v1::PasidBindingStatus::STATE_UNKNOWN), 1);
+  EXPECT_EQ(counted(v1::PasidBindingStatus::STATE_PROGRAMMED), 0);
+  EXPECT_EQ(state_.view().CountStates().hosts[v1::HostStatus::STATE_UNKNOWN], 1);
+  EXPECT_EQ(state_.view().CountStates().virtual_machines[v1::VirtualMachineStatus::STATE_UNKNOWN],
+            1);
+  state_.Delete(keys::PasidBinding(*PasidBindingName::Parse(name_)));
+  state_.Delete(keys::PasidBinding(*PasidBindingName::Parse(BindingName("c"))));
+  EXPECT_EQ(state_.view().CountStates().bindings, BindingCounts{});
+}
+
 TEST_F(ViewTest, DeletionShowsThroughSilence) {
   ASSERT_TRUE(state_.DeleteBinding(name_).ok());
   state_.SetHostState(v1::HostStatus::STATE_UNKNOWN);

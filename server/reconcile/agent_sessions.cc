@@ -1,13 +1,12 @@
 #include "server/reconcile/agent_sessions.h"
 
-#include <spdlog/spdlog.h>
-
 #include <optional>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "api/support/errors.h"
+#include "api/support/log.h"
 #include "api/support/proto_time.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
@@ -22,10 +21,6 @@ namespace {
 
 constexpr size_t kMaxOrphansListed = 100;
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
-
-std::string Text(const absl::Status& status) {
-  return status.ToString(absl::StatusToStringMode::kWithNoExtraData);
-}
 
 }  // namespace
 
@@ -44,6 +39,7 @@ struct AgentSessions::Session {
   int64_t epoch_revision = 0;  // mod_revision of the epoch row while this session owns it
   bool live = true;
   v1::HostStatus status;
+  size_t pending = 0;                    // its share of AgentSessions::pending_
   std::optional<HostDecision> decision;  // once welcomed
 
   ObservedRows observed;
@@ -63,6 +59,7 @@ AgentSessions::AgentSessions(ClusterState& state, Store& store, const Clock& clo
       clock_(clock),
       loop_(loop),
       uids_(std::move(uids)),
+      on_rung_(std::move(options.on_rung)),
       leases_(options.lease_ttl, clock) {
   subscription_ = state_.Subscribe([this](const std::vector<StateChange>& changes) {
     loop_.Post([this, changes] { OnChanges(changes); });
@@ -133,7 +130,8 @@ absl::Status AgentSessions::MayBegin(const v1::Hello& hello) const {
 void AgentSessions::Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello,
                           std::function<void()> taken_in) {
   if (absl::Status status = MayBegin(hello); !status.ok()) {
-    spdlog::warn("refused the agent of {}: {}", Printable(hello.host()), Text(status));
+    log::Warn({{"resource", Printable(hello.host())}, {"error", ErrorReason(status)}},
+              "refused its agent: {}", log::Text(status));
     return stream->Close(status);
   }
   auto session = std::make_shared<Session>(HostOf(hello), std::move(stream), hello);
@@ -143,6 +141,7 @@ void AgentSessions::Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello,
   }
   sessions_[session->host] = session;
   by_stream_[session->stream.get()] = session;
+  count_ = sessions_.size();
   HostClaim claim;
   state_.Read([&](const View& view) {
     claim = ClaimHost(view, clock_.Now(), hello, session->session_id, uids_());
@@ -177,8 +176,9 @@ void AgentSessions::Welcome(const SessionPtr& session, const v1::Hello& hello, i
   *message.mutable_welcome()->mutable_lease_ttl() = ToProtoDuration(leases_.ttl());
   session->decision.emplace(fence);
   session->stream->Send(std::move(message));
-  spdlog::info("{} connected: agent {}, epoch {}, holds {} bindings", session->host_name(),
-               hello.agent_instance(), session->status.epoch(), hello.held_bindings_size());
+  log::Info({{"resource", session->host_name()}, {"epoch", session->status.epoch()}},
+            "connected: agent {}, holds {} bindings", Printable(hello.agent_instance()),
+            hello.held_bindings_size());
   CompareWhole(session, hello);
 }
 
@@ -188,8 +188,8 @@ void AgentSessions::CompareWhole(const SessionPtr& session, const v1::Hello& hel
   std::vector<v1::Orphan> orphans;
   HostEffects effects = session->decision->Connect(hello, std::move(intent), &orphans);
   if (!orphans.empty()) {
-    spdlog::warn("{} holds {} bindings that no intent names; they are kept", session->host_name(),
-                 orphans.size());
+    log::Warn({{"resource", session->host_name()}, {"epoch", session->status.epoch()}},
+              "it holds {} bindings that no intent names; they are kept", orphans.size());
     orphans.resize(std::min(orphans.size(), kMaxOrphansListed));
     session->status.mutable_orphans()->Assign(orphans.begin(), orphans.end());
     session->observed.AddHost(session->status);
@@ -222,6 +222,7 @@ void AgentSessions::OnChanges(const std::vector<StateChange>& changes) {
       // Of intent, which is synced: a fence never names a revision that a power cut can take
       // back.
       head = std::max(head, change.revision);
+      TellPersisted(view, change);
       const std::string host = HostOfResource(view, change.name);
       if (sessions_.contains(host)) AddIntentOfChange(view, change, &by_host[host]);
     }
@@ -233,9 +234,25 @@ void AgentSessions::OnChanges(const std::vector<StateChange>& changes) {
   }
 }
 
+void AgentSessions::TellRung(v1::PasidBindingStatus::State rung,
+                             const google::protobuf::Timestamp& asked_for) {
+  if (on_rung_) on_rung_(rung, clock_.Now() - FromTimestamp(asked_for));
+}
+
+void AgentSessions::TellPersisted(const View& view, const StateChange& change) {
+  if (change.kind != ResourceKind::kPasidBinding || change.deleted) return;
+  const PasidBindingRecord* record = view.FindPasidBinding(change.name);
+  if (record == nullptr || record->revision != change.revision) return;
+  TellRung(v1::PasidBindingStatus::STATE_PERSISTED, record->row.metadata().update_time());
+}
+
 void AgentSessions::Perform(const SessionPtr& session, HostEffects effects) {
   for (v1::SyncResponse& message : effects.send) session->stream->Send(std::move(message));
-  state_.Read([&](const View& view) { session->observed.Add(view, effects); });
+  std::vector<ReachedRung> reached;
+  state_.Read([&](const View& view) { reached = session->observed.Add(view, effects); });
+  for (const ReachedRung& rung : reached) TellRung(rung.rung, rung.asked_for);
+  const size_t pending = session->decision->dirty() + session->decision->in_flight();
+  pending_ += pending - std::exchange(session->pending, pending);
   session->absent_bindings.insert(effects.absent_bindings.begin(), effects.absent_bindings.end());
   session->absent_machines.insert(effects.absent_machines.begin(), effects.absent_machines.end());
   Flush(session);
@@ -321,7 +338,8 @@ void AgentSessions::ExpectHostsBack() {
 
 void AgentSessions::MarkUnknown(const std::string& host) {
   if (sessions_.contains(host)) return;
-  spdlog::warn("hosts/{} is silent: what its kernel holds is unknown; nothing is freed", host);
+  log::Warn({{"resource", "hosts/" + host}},
+            "silent: what its kernel holds is unknown; nothing is freed");
   Transaction transaction;
   transaction.durability = Durability::kRelaxed;
   state_.Read([&](const View& view) {
@@ -336,7 +354,8 @@ void AgentSessions::MarkUnknown(const std::string& host) {
   store_.Commit(std::move(transaction), [host](absl::StatusOr<int64_t> revision) {
     // ABORTED: a session began in the same moment.
     if (!revision.ok() && !absl::IsAborted(revision.status())) {
-      spdlog::error("cannot record that hosts/{} is silent: {}", host, Text(revision.status()));
+      log::Error({{"resource", "hosts/" + host}}, "cannot record that it is silent: {}",
+                 log::Text(revision.status()));
     }
   });
 }
@@ -347,7 +366,10 @@ void AgentSessions::End(const SessionPtr& session, const absl::Status& status) {
   by_stream_.erase(session->stream.get());
   auto it = sessions_.find(session->host);
   if (it != sessions_.end() && it->second == session) sessions_.erase(it);
-  spdlog::info("{} disconnected: {}", session->host_name(), Text(status));
+  pending_ -= std::exchange(session->pending, 0);
+  count_ = sessions_.size();
+  log::Info({{"resource", session->host_name()}, {"epoch", session->status.epoch()}},
+            "disconnected: {}", log::Text(status));
 }
 
 AgentSessions::SessionPtr AgentSessions::FindByStream(const AgentStream* stream) const {

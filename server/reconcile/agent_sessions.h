@@ -5,6 +5,7 @@
 // memory, so that liveness never queues behind state.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -39,6 +40,9 @@ class AgentSessions {
   struct Options {
     // A host silent for that long becomes UNKNOWN.
     absl::Duration lease_ttl = absl::Seconds(40);
+    // Called on the loop when a binding comes to a rung: PERSISTED, ACCEPTED, PROGRAMMED or
+    // FAILED, `after` its change was asked for. May be empty.
+    std::function<void(v1::PasidBindingStatus::State rung, absl::Duration after)> on_rung = {};
   };
 
   // All references must outlive this; `loop` must be stopped before this is destroyed.
@@ -55,6 +59,11 @@ class AgentSessions {
   // Renews a lease; answers its length. ABORTED NOT_SESSION_OWNER. Thread-safe, in memory.
   absl::StatusOr<absl::Duration> Renew(const std::string& host, const std::string& session_id);
 
+  // Agents that are connected, and objects that they were or will be told of and have not
+  // answered. Thread-safe.
+  size_t count() const { return count_; }
+  size_t pending() const { return pending_; }
+
   // Ends every stream with UNAVAILABLE, so that the agents go elsewhere. Thread-safe.
   void Drain();
 
@@ -70,6 +79,8 @@ class AgentSessions {
   absl::Status TakeInResults(const SessionPtr& session, const v1::Results& results);
   absl::Status TakeInInventory(const SessionPtr& session, const v1::Inventory& inventory);
   void OnChanges(const std::vector<StateChange>& changes);
+  void TellPersisted(const View& view, const StateChange& change);
+  void TellRung(v1::PasidBindingStatus::State rung, const google::protobuf::Timestamp& asked_for);
   void Perform(const SessionPtr& session, HostEffects effects);
   // Writes what was observed; while a write is in flight it collects.
   void Flush(const SessionPtr& session);
@@ -85,7 +96,10 @@ class AgentSessions {
   const Clock& clock_;
   EventLoop& loop_;
   const UidSource uids_;
+  const decltype(Options::on_rung) on_rung_;
   HostLeases leases_;
+  std::atomic<size_t> count_ = 0;
+  std::atomic<size_t> pending_ = 0;
   std::unique_ptr<StateSubscription> subscription_;
 
   std::map<std::string, SessionPtr> sessions_;  // by host id

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/service/rpc_observer.h"
 
 namespace nestor::server {
 
@@ -17,6 +18,7 @@ struct GrpcServerOptions {
   bool insecure = false;
   std::vector<grpc::Service*> services;
   bool reflection = false;  // for every server of the process made from then on
+  RpcObserver* observer = nullptr;  // null: none; must outlive the server
 };
 
 // Messages up to 4 MiB, 16 KiB of metadata, 1000 calls at a time on a connection (waits and

@@ -41,6 +41,8 @@ class CommitGroup {
   };
   const std::vector<Write>& writes() const { return writes_; }
   bool empty() const { return writes_.empty(); }
+  // Members that write.
+  size_t transactions() const { return committed_.size(); }
   // Whether any member that writes asked for it.
   bool synced() const { return synced_; }
   // The head once the group is written.

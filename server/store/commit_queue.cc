@@ -71,6 +71,11 @@ void CommitQueue::Wake() {
   changed_.notify_one();
 }
 
+size_t CommitQueue::size() const {
+  std::lock_guard lock(mutex_);
+  return entries_.size();
+}
+
 void CommitQueue::Close() {
   std::lock_guard lock(mutex_);
   closed_ = true;

@@ -45,6 +45,8 @@ class CommitQueue {
   // Makes TakeGroup() return even where nothing is queued.
   void Wake();
 
+  size_t size() const;
+
   // No more is taken in; what is queued still comes out.
   void Close();
 
@@ -56,7 +58,7 @@ class CommitQueue {
   };
 
   const CommitQueueLimits limits_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Entry> entries_;
   size_t queued_bytes_ = 0;

@@ -3,6 +3,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
 
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -52,6 +53,7 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(const std::stri
 RocksDbStore::RocksDbStore(std::string path, Database database, const RocksDbStoreOptions& options,
                            const Clock& clock)
     : clock_(clock),
+      on_group_(options.on_group),
       database_(std::move(database)),
       reader_(*database_.db, std::move(path)),
       head_revision_(database_.head.revision),
@@ -104,7 +106,12 @@ absl::Status RocksDbStore::Write(const CommitGroup& group) {
       EncodeLogMark(database_.identity, {synced_revision_, head_.revision, group.head().revision}));
   rocksdb::WriteOptions options;
   options.sync = group.synced();
+  const auto start = std::chrono::steady_clock::now();
   const rocksdb::Status status = database_.db->Write(options, &batch);
+  if (on_group_) {
+    on_group_(group.transactions(), group.synced(),
+              absl::FromChrono(std::chrono::steady_clock::now() - start));
+  }
   if (status.ok()) return absl::OkStatus();
   return errors::Unavailable(
       absl::StrCat("the store at ", reader_.path(), " failed and takes no more writes until the ",

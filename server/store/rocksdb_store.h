@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -43,6 +44,9 @@ struct RocksDbStoreOptions {
   // Memory. A write buffer also bounds the log that the next start reads.
   size_t write_buffer_bytes = size_t{16} << 20;
   size_t block_cache_bytes = size_t{64} << 20;
+  // Called on the commit thread after each group: how many transactions it had, and how long
+  // the write, and its sync if there was one, took. Must be quick.
+  std::function<void(size_t transactions, bool synced, absl::Duration write)> on_group;
   // Null: the host's. Tests inject faults here.
   std::shared_ptr<rocksdb::FileSystem> file_system;
 };
@@ -71,6 +75,8 @@ class RocksDbStore final : public Store {
   int64_t HeadRevision() const override;
   int64_t SyncedRevision() const override;
   std::string Incarnation() const override;
+  // Transactions that wait for their group. Thread-safe.
+  size_t Queued() const { return queue_.size(); }
   absl::StatusOr<std::unique_ptr<WatchHandle>> Watch(int64_t after,
                                                      WatchCallback callback) override;
 
@@ -84,6 +90,7 @@ class RocksDbStore final : public Store {
   void Publish(CommitGroup& group);
 
   const Clock& clock_;
+  const decltype(RocksDbStoreOptions::on_group) on_group_;
   const Database database_;
   const RowReader reader_;
   std::atomic<int64_t> head_revision_;

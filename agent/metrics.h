@@ -1,0 +1,54 @@
+// Every metric that nestor-agent shows, named here and nowhere else. docs/metrics.md tells
+// people what each means.
+#pragma once
+
+#include <prometheus/collectable.h>
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "agent/core/plan.h"
+#include "agent/shim/shim_core.h"
+#include "agent/vfio/pci_inventory.h"
+#include "nestor/v1/agent_service.pb.h"
+
+namespace nestor::agent {
+
+// Thread-safe.
+class Metrics final : public prometheus::Collectable {
+ public:
+  Metrics(const std::string& version, const std::vector<DeviceFacts>& devices);
+  // From now on scrapes show how many shims run; an empty function takes it away.
+  void ShowShims(std::function<size_t()> count);
+
+  // A session with the server began with `epoch`, or ended.
+  void OnSession(bool connected, int64_t epoch);
+  // A step on a machine's kernel objects was done.
+  void OnStep(const Step& step, const StepResult& result);
+  // A shim answered for a binding.
+  void OnAnswer(v1::Result::Outcome outcome);
+
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  prometheus::Registry registry_;
+  prometheus::Gauge& connected_;
+  prometheus::Gauge& epoch_;
+  prometheus::Counter& sessions_;
+  prometheus::Family<prometheus::Histogram>& step_seconds_;
+  prometheus::Family<prometheus::Counter>& kernel_errors_;
+  prometheus::Family<prometheus::Counter>& answers_;
+
+  mutable std::mutex shims_mutex_;
+  std::function<size_t()> shims_;
+};
+
+}  // namespace nestor::agent
