@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -71,6 +72,23 @@ std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key) {
   parsed.host = std::move(parts[1]);
   parsed.bdf = std::move(parts[2]);
   return parsed;
+}
+
+bool IsKey(absl::string_view key) {
+  const auto [kind, rest] =
+      std::pair<absl::string_view, absl::string_view>(absl::StrSplit(key, absl::MaxSplits('/', 1)));
+  if (kind == "h" || kind == "oh" || kind == "e") {
+    return HostName::Parse(absl::StrCat("hosts/", rest)).ok();
+  }
+  if (kind == "od" || kind == "d") {
+    const std::vector<std::string> ids = absl::StrSplit(rest, '/');
+    return ids.size() == 2 && DeviceName::Parse(DeviceName{ids[0], ids[1]}.ToString()).ok();
+  }
+  if (kind == "v" || kind == "ov")
+    return VirtualMachineName::Parse(VirtualMachineNameOf(rest)).ok();
+  if (kind == "b" || kind == "ob") return PasidBindingName::Parse(PasidBindingNameOf(rest)).ok();
+  if (kind == "p") return ParsePasidClaim(key).has_value();
+  return kind == "r" && absl::StrContains(rest, '/');
 }
 
 }  // namespace nestor::server::keys

@@ -37,4 +37,7 @@ struct PasidClaimKey {
 // Nothing where `key` is no such key.
 std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key);
 
+// Whether `key` is one of those above, with ids in their form.
+bool IsKey(absl::string_view key);
+
 }  // namespace nestor::server::keys

@@ -48,6 +48,10 @@ absl::Status View::Apply(const StoreEvent& event, std::vector<StateChange>* chan
   AdvanceTo(event.revision);
   const auto [kind, rest] = std::pair<absl::string_view, absl::string_view>(
       absl::StrSplit(event.key, absl::MaxSplits('/', 1)));
+  if (!keys::IsKey(event.key)) {
+    return errors::StoreIncompatible(
+        absl::StrCat("row ", Printable(event.key), " is of no kind that this version knows"));
+  }
   if (kind == "d" || kind == "p") return ApplyClaim(event, kind, rest);
   if (kind == "e") return ApplyEpoch(event, rest);
   if (kind == "r") return ApplyRequest(event);
@@ -65,11 +69,8 @@ absl::Status View::Apply(const StoreEvent& event, std::vector<StateChange>* chan
     RETURN_IF_ERROR(ApplyObservedDevice(event, rest, &change));
   } else if (kind == "ov") {
     RETURN_IF_ERROR(ApplyObservedVirtualMachine(event, keys::VirtualMachineNameOf(rest), &change));
-  } else if (kind == "ob") {
-    RETURN_IF_ERROR(ApplyObservedPasidBinding(event, keys::PasidBindingNameOf(rest), &change));
   } else {
-    return errors::StoreIncompatible(
-        absl::StrCat("row ", Printable(event.key), " is of no kind that this version knows"));
+    RETURN_IF_ERROR(ApplyObservedPasidBinding(event, keys::PasidBindingNameOf(rest), &change));
   }
   if (!change.name.empty()) changes->push_back(std::move(change));
   return absl::OkStatus();
@@ -234,7 +235,6 @@ absl::Status View::ApplyClaim(const StoreEvent& event, absl::string_view kind,
     return absl::OkStatus();
   }
   const std::optional<keys::PasidClaimKey> key = keys::ParsePasidClaim(event.key);
-  if (!key) return absl::OkStatus();
   PasidIndex& pasids = claims_[key->host].pasids;
   if (claim.revision > 0) {
     pasids.Insert(key->bdf, key->pasid, std::move(claim));

@@ -98,7 +98,8 @@ class View {
   using Records = std::map<std::string, Record, std::less<>>;
 
   // Takes in one event and adds what it changed of resources to `changes`. DATA_LOSS: the row
-  // does not parse. FAILED_PRECONDITION STORE_INCOMPATIBLE: it was written by a newer version.
+  // does not parse. FAILED_PRECONDITION STORE_INCOMPATIBLE: it was written by a newer version, or
+  // its key is none that this one writes.
   absl::Status Apply(const StoreEvent& event, std::vector<StateChange>* changes);
   // The store has come to `revision`; what led there is taken in.
   void AdvanceTo(int64_t revision);

@@ -261,6 +261,16 @@ TEST_F(ViewChanges, RowOfANewerLayoutIsRefused) {
   EXPECT_EQ(ErrorReason(status_), "STORE_INCOMPATIBLE");
 }
 
+TEST_F(ViewChanges, RowOfAKeyOutOfFormIsRefused) {
+  for (const char* key : {"", "h", "h/", "oh/h1/x", "e/-", "od/h1", "d/h1/0000:3b:00.0/7", "v/p",
+                          "v/../vm", "ov/p/vm/b", "b/p/vm", "ob/p/vm/-", "p/h1/0000:3b:00.0",
+                          "p/h1/0000:3b:00.0/x", "r", "r/id"}) {
+    Feed({++revision_, key, ""});
+    EXPECT_EQ(ErrorReason(status_), "STORE_INCOMPATIBLE") << key;
+  }
+  EXPECT_THAT(view_.pasid_bindings(), IsEmpty());
+}
+
 TEST(Etag, IsOfTheContentAlone) {
   storage::v1::HostRow a;
   storage::v1::HostRow b;
