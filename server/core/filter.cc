@@ -22,7 +22,7 @@ constexpr absl::string_view kLabel = "label.";
 constexpr absl::string_view kState = "state";
 constexpr absl::string_view kHost = "host";
 
-// What names, states, PCI addresses and labels are made of.
+// What names, states, PCI addresses, labels and their keys are made of.
 bool IsValueCharacter(char c) {
   return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
          absl::string_view("._:/-").find(c) != absl::string_view::npos;
@@ -35,7 +35,8 @@ bool IsState(const google::protobuf::EnumDescriptor& states, absl::string_view v
 }
 
 absl::Status CheckKey(absl::string_view key, const FilterKeys& keys) {
-  if (keys.labels && absl::StartsWith(key, kLabel) && key.size() > kLabel.size()) {
+  if (keys.labels && absl::StartsWith(key, kLabel) && key.size() > kLabel.size() &&
+      std::all_of(key.begin(), key.end(), IsValueCharacter)) {
     return absl::OkStatus();
   }
   if (std::find(keys.keys.begin(), keys.keys.end(), key) != keys.keys.end()) {

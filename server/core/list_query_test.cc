@@ -47,7 +47,8 @@ INSTANTIATE_TEST_SUITE_P(Good, Filters,
 
 INSTANTIATE_TEST_SUITE_P(
     Bad, Filters,
-    ::testing::Values(FilterCase{"label.=1", false}, FilterCase{"host", false},
+    ::testing::Values(FilterCase{"label.=1", false}, FilterCase{"label.a!!=1", false},
+                      FilterCase{"label.a b=1", false}, FilterCase{"host", false},
                       FilterCase{"=h", false}, FilterCase{"!=h", false},
                       FilterCase{"host==h", false}, FilterCase{"host=a b", false},
                       FilterCase{"host=a OR host=b", false}, FilterCase{"(host=a)", false},
