@@ -9,7 +9,7 @@ Usage: scripts/build.sh [PRESET [TARGET...]]
 
 Builds into build/PRESET; programs land in build/PRESET/bin.
 
-  PRESET  release (default), debug, asan or tsan: see CMakePresets.json
+  PRESET  release (default), debug, asan, tsan or fuzz: see CMakePresets.json
   TARGET  what to build (default: everything)
 END
 }
