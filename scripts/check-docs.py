@@ -55,7 +55,7 @@ def wrong_files():
     names = {path.name for folder in folders for path in (ROOT / folder).rglob("*")}
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         text = page.read_text()
-        for name in re.findall(r"`([\w./-]+\.(?:cc|h|proto|py|sh|yaml))`|\]\(([\w./-]+)\)", text):
+        for name in re.findall(r"`([\w./-]+\.(?:cc|h|json|mjs|proto|py|sh|yaml))`|\]\(([\w./-]+)\)", text):
             name = "".join(name)
             exists = name in names or (ROOT / name).exists() or (page.parent / name).exists()
             if not exists:

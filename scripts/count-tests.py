@@ -5,8 +5,9 @@
 
 DIRECTORY holds ctest.xml (ctest --output-junit) and one NAME.json for each GoogleTest
 program NAME. Counted are GoogleTest's single cases. A program that ended without leaving
-its cases (it crashed, ran out of time, or is no GoogleTest program) counts as one test; so
-does a failure outside any case, such as a leak found at exit. Exits 1 if any failed or
+its cases (it crashed, ran out of time, or is no GoogleTest program) counts as one test, which
+says that it was skipped by ctest's SKIP_RETURN_CODE; so does a failure outside any case, such
+as a leak found at exit. Exits 1 if any failed or
 nothing ran.
 """
 
@@ -27,13 +28,18 @@ def case_outcomes(report):
                 yield "passed" if case["result"] == "COMPLETED" else "skipped"
 
 
+def was_skipped(entry):
+    reason = entry.find("skipped")
+    said_so = reason is not None and reason.get("message", "").startswith("SKIP_RETURN_CODE")
+    return said_so or entry.get("status") == "disabled"
+
+
 def program_outcomes(directory, entry):
     """The outcomes that one ctest entry stands for."""
     passed = entry.get("status") == "run"
     report = directory / f"{entry.get('name')}.json"
     if not report.exists():
-        disabled = entry.get("status") == "disabled"
-        return ["passed" if passed else "skipped" if disabled else "failed"]
+        return ["passed" if passed else "skipped" if was_skipped(entry) else "failed"]
     outcomes = list(case_outcomes(report))
     if not passed and "failed" not in outcomes:
         outcomes.append("failed")
