@@ -56,6 +56,8 @@ class SimKernel {
   // A process with an address space and a descriptor table of its own. It runs inside the
   // calling process: user memory is the caller's.
   std::unique_ptr<SimProcess> CreateProcess();
+  // For those that bring processes of another kind.
+  SimSystem& system() { return *system_; }
 
   SimStatistics Statistics() const;
   // In order of device and PASID.

@@ -54,8 +54,6 @@ class SimProcess final : public Syscalls, private SimTask {
   int address_space() const override { return address_space_; }
   std::shared_ptr<SimFile> GetFile(int fd) override;
   int InstallFile(std::shared_ptr<SimFile> file) override;
-  // The name without links of a text file: 0 or -errno. The caller holds the lock.
-  int ResolveText(const std::string& path, std::string* name) const;
 
   SimSystem& system_;
   const int address_space_;

@@ -57,13 +57,13 @@ static_assert(sizeof(TestInvalidate) == 64);
 class TestContainer {
  public:
   // Opens container and group, and joins them.
-  TestContainer(SimProcess& process, int group) : process_(process) {
+  TestContainer(Syscalls& process, int group) : process_(process) {
     container_ = process_.Open("/dev/vfio/vfio", O_RDWR);
     group_ = process_.Open("/dev/vfio/" + std::to_string(group), O_RDWR);
     joined_ = process_.IoctlPointer(group_, uapi::VFIO_GROUP_SET_CONTAINER, &container_);
   }
   // And sets the IOMMU to nesting.
-  static TestContainer Nesting(SimProcess& process, int group = 1) {
+  static TestContainer Nesting(Syscalls& process, int group = 1) {
     TestContainer container(process, group);
     container.SetIommu(uapi::VFIO_TYPE1_NESTING_IOMMU);
     return container;
@@ -147,7 +147,7 @@ class TestContainer {
     if (*fd >= 0) process_.Close(std::exchange(*fd, -1));
   }
 
-  SimProcess& process_;
+  Syscalls& process_;
   int container_ = -1;
   int group_ = -1;
   int device_ = -1;
@@ -158,7 +158,7 @@ class TestContainer {
 class TestEngine {
  public:
   // `fd`: of the device.
-  TestEngine(SimProcess& process, int fd) : process_(process), fd_(fd) {}
+  TestEngine(Syscalls& process, int fd) : process_(process), fd_(fd) {}
 
   // What memory holds; empty: a fault, see reason().
   std::string Read(std::optional<uint32_t> pasid, uint64_t address, size_t size,
@@ -195,7 +195,7 @@ class TestEngine {
   void Set(uint64_t offset, uint64_t value) { process_.Pwrite(fd_, &value, sizeof(value), offset); }
 
  private:
-  SimProcess& process_;
+  Syscalls& process_;
   const int fd_;
 };
 

@@ -5,17 +5,27 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <type_traits>
 
+#include "api/support/file_descriptor.h"
+
 namespace nestor::kernel {
 
-// The memory of the process `pid`, the caller's own or one that it may trace. An address
-// that is not mapped, or not for that access, is an answer and never a signal. Thread-safe;
-// copies are not atomic.
+// The memory of a process. An address that is not mapped, or not for that access, is an
+// answer and never a signal. Copyable; thread-safe; copies are not atomic.
 class UserMemory {
  public:
+  // Of the calling process, `pid`.
   explicit UserMemory(pid_t pid) : pid_(pid) {}
+  // Of process `pid` as it is now: once that has ended or called execve, nothing of it is
+  // mapped any more, whoever has the number then. 0, or -errno: -EACCES or -EPERM: the caller
+  // may not trace it (ptrace(2)); -ENOENT or -ESRCH: there is no such process.
+  static int Open(pid_t pid, UserMemory* memory);
+
+  // Whether the process still has it.
+  bool IsAlive() const;
 
   // Whether all of it was copied. Some may have been copied where not.
   [[nodiscard]] bool Read(uint64_t address, void* buffer, size_t size) const;
@@ -41,6 +51,7 @@ class UserMemory {
 
  private:
   pid_t pid_;
+  std::shared_ptr<const FileDescriptor> proc_mem_;  // names the memory; null: the caller's own
 };
 
 }  // namespace nestor::kernel

@@ -1,6 +1,10 @@
 #include "agent/kernel/user_memory.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -70,6 +74,85 @@ TEST_F(UserMemoryTest, RangeIsMappedWhenAllItsPagesAre) {
   EXPECT_FALSE(memory_.IsMapped(At(0), 4 * kPageSize, false));
   EXPECT_FALSE(memory_.IsMapped(0, kPageSize, false));
   EXPECT_FALSE(memory_.IsMapped(~(kPageSize - 1), kPageSize, false));
+}
+
+// A child with the same pages at the same addresses, which waits to be killed or for a byte.
+class OtherUserMemoryTest : public UserMemoryTest {
+ protected:
+  OtherUserMemoryTest() {
+    EXPECT_EQ(pipe2(commands_, O_CLOEXEC), 0);
+    EXPECT_EQ(pipe2(executed_, O_CLOEXEC), 0);
+    child_ = fork();
+    if (child_ != 0) {
+      close(executed_[1]);
+      return;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    pages_[0] = 'c';
+    char byte = static_cast<char>(write(executed_[1], "r", 1));
+    static_cast<void>(read(commands_[0], &byte, 1));
+    execl("/bin/sleep", "sleep", "600", nullptr);
+    _exit(1);
+  }
+  ~OtherUserMemoryTest() override {
+    Kill();
+    for (const int fd : {commands_[0], commands_[1], executed_[0]}) close(fd);
+  }
+
+  // Waits until it runs, or until it is another program.
+  ssize_t AwaitChild() {
+    char byte;
+    return read(executed_[0], &byte, 1);
+  }
+  void Kill() {
+    if (child_ <= 0) return;
+    kill(child_, SIGKILL);
+    waitpid(child_, nullptr, 0);
+    child_ = -1;
+  }
+
+  int commands_[2];
+  int executed_[2];
+  pid_t child_;
+};
+
+TEST_F(OtherUserMemoryTest, IsReadAndWrittenAsTheProcessItselfMay) {
+  ASSERT_EQ(AwaitChild(), 1);
+  UserMemory other(0);
+  ASSERT_EQ(UserMemory::Open(child_, &other), 0);
+  char byte = 0;
+  ASSERT_TRUE(other.Read(At(0), &byte));
+  EXPECT_EQ(byte, 'c');
+  EXPECT_TRUE(other.Write(At(1), byte));
+  EXPECT_FALSE(other.Write(At(kPageSize), byte));  // read-only, also for whoever may trace it
+  EXPECT_EQ(pages_[0], 'x');
+  EXPECT_TRUE(other.IsMapped(At(0), kPageSize, true));
+  EXPECT_FALSE(other.IsMapped(At(kPageSize), kPageSize, true));
+}
+
+TEST_F(OtherUserMemoryTest, IsGoneWithItsProcess) {
+  ASSERT_EQ(AwaitChild(), 1);
+  UserMemory other(0);
+  ASSERT_EQ(UserMemory::Open(child_, &other), 0);
+  const pid_t pid = child_;
+  Kill();
+  char byte = 0;
+  EXPECT_FALSE(other.IsAlive());
+  EXPECT_FALSE(other.Read(At(0), &byte));
+  EXPECT_FALSE(other.IsMapped(At(0), kPageSize, false));
+  EXPECT_EQ(UserMemory::Open(pid, &other), -ENOENT);
+}
+
+TEST_F(OtherUserMemoryTest, IsGoneWhenItsProcessBecomesAnotherProgram) {
+  ASSERT_EQ(AwaitChild(), 1);
+  UserMemory other(0);
+  ASSERT_EQ(UserMemory::Open(child_, &other), 0);
+  ASSERT_EQ(write(commands_[1], "e", 1), 1);
+  ASSERT_EQ(AwaitChild(), 0);  // execve has closed its end
+  EXPECT_FALSE(other.IsAlive());
+  UserMemory next(0);
+  EXPECT_EQ(UserMemory::Open(child_, &next), 0);
+  EXPECT_TRUE(next.IsAlive());
 }
 
 }  // namespace

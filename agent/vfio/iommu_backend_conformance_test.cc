@@ -391,7 +391,9 @@ TEST_P(IommuBackendConformance, ResetNeedsTheBindingsGone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, IommuBackendConformance,
-                         testing::Values(Implementation{"Type1OnTheSeries", MakeType1TestMachine}),
+                         testing::Values(Implementation{"Type1OnTheSeries", MakeType1TestMachine},
+                                         Implementation{"Type1OverSockets",
+                                                        MakeType1SimkernelTestMachine}),
                          NameOf);
 
 }  // namespace

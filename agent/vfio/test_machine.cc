@@ -14,8 +14,16 @@ void PrintTo(const HeldByKernel& held, std::ostream* out) {
   }
 }
 
-Type1TestMachine::Type1TestMachine(const kernel::SimMachine& machine)
-    : machine_(machine), kernel_(machine_), process_(kernel_) {}
+Type1TestMachine::Type1TestMachine(const kernel::SimMachine& machine, Road road)
+    : machine_(machine),
+      kernel_(machine_),
+      simkernel_(road == Road::kCalls ? nullptr : std::make_unique<kernel::TestSimkernel>(kernel_)),
+      process_(NewProcess()) {}
+
+std::unique_ptr<Type1TestProcess> Type1TestMachine::NewProcess() {
+  if (simkernel_ == nullptr) return std::make_unique<Type1TestProcess>(kernel_.CreateProcess());
+  return std::make_unique<Type1TestProcess>(simkernel_->Connect());
+}
 
 std::string Type1TestMachine::group_path() const {
   return absl::StrCat("/dev/vfio/", machine_.devices.at(0).iommu_group);
@@ -37,6 +45,7 @@ MemoryRegion Type1TestMachine::memory() {
 }
 
 HeldByKernel Type1TestMachine::Held() const {
+  if (simkernel_ != nullptr) simkernel_->Settle();
   const kernel::SimStatistics statistics = kernel_.Statistics();
   // Each device has a container and a group of its own, and each of the three is one file.
   EXPECT_EQ(statistics.containers, statistics.groups);

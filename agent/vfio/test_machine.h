@@ -8,10 +8,12 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/core/host_state.h"
 #include "agent/kernel/sim_kernel.h"
+#include "agent/simkernel/test_simkernel.h"
 #include "agent/vfio/iommu_backend.h"
 #include "agent/vfio/test_syscalls.h"
 #include "agent/vfio/type1_backend.h"
@@ -45,13 +47,13 @@ class TestMachine {
 // A process with the type1 backend, whose system calls can be watched.
 class Type1TestProcess {
  public:
-  explicit Type1TestProcess(kernel::SimKernel& kernel)
-      : process_(kernel.CreateProcess()), syscalls_(*process_), backend_(syscalls_) {}
+  explicit Type1TestProcess(std::unique_ptr<kernel::Syscalls> process)
+      : process_(std::move(process)), syscalls_(*process_), backend_(syscalls_) {}
   TestSyscalls& syscalls() { return syscalls_; }
   Type1Backend& backend() { return backend_; }
 
  private:
-  const std::unique_ptr<kernel::SimProcess> process_;
+  const std::unique_ptr<kernel::Syscalls> process_;
   TestSyscalls syscalls_;
   Type1Backend backend_;
 };
@@ -59,16 +61,19 @@ class Type1TestProcess {
 // A simulated kernel of the nesting series, unless told otherwise, and one process.
 class Type1TestMachine final : public TestMachine {
  public:
-  explicit Type1TestMachine(const kernel::SimMachine& machine = kernel::DefaultSimMachine(2));
+  // How processes reach the kernel: by function calls, or over the sockets of nestor-simkernel.
+  enum class Road { kCalls, kSockets };
 
-  std::unique_ptr<Type1TestProcess> NewProcess() {
-    return std::make_unique<Type1TestProcess>(kernel_);
-  }
-  TestSyscalls& syscalls() { return process_.syscalls(); }
+  explicit Type1TestMachine(const kernel::SimMachine& machine = kernel::DefaultSimMachine(2),
+                            Road road = Road::kCalls);
+
+  // On the road of sockets each has descriptors of its own, but all have one address space.
+  std::unique_ptr<Type1TestProcess> NewProcess();
+  TestSyscalls& syscalls() { return process_->syscalls(); }
   // The node of the first device's group.
   std::string group_path() const;
 
-  IommuBackend& backend() override { return process_.backend(); }
+  IommuBackend& backend() override { return process_->backend(); }
   std::vector<Bdf> devices() const override;
   uint16_t vendor_id() const override { return machine_.devices.at(0).vendor_id; }
   uint64_t scratch_offset() const override;
@@ -84,11 +89,16 @@ class Type1TestMachine final : public TestMachine {
   const kernel::SimMachine machine_;
   const std::unique_ptr<Memory> memory_ = std::make_unique<Memory>();
   kernel::SimKernel kernel_;
-  Type1TestProcess process_;
+  const std::unique_ptr<kernel::TestSimkernel> simkernel_;  // null: function calls
+  const std::unique_ptr<Type1TestProcess> process_;
 };
 
 inline std::unique_ptr<TestMachine> MakeType1TestMachine() {
   return std::make_unique<Type1TestMachine>();
+}
+inline std::unique_ptr<TestMachine> MakeType1SimkernelTestMachine() {
+  return std::make_unique<Type1TestMachine>(kernel::DefaultSimMachine(2),
+                                            Type1TestMachine::Road::kSockets);
 }
 
 }  // namespace nestor::agent

@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
-#include "agent/vmm/file_descriptor.h"
+#include "api/support/file_descriptor.h"
 
 namespace nestor::agent {
 

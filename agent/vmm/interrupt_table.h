@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "agent/vmm/file_descriptor.h"
+#include "api/support/file_descriptor.h"
 #include "agent/vmm/vfio_user_protocol.h"
 
 namespace nestor::agent {

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "agent/vmm/file_descriptor.h"
+#include "api/support/file_descriptor.h"
 #include "agent/vmm/vfio_user_protocol.h"
 
 namespace nestor::agent {

@@ -13,7 +13,7 @@
 #include "agent/core/host_state.h"
 #include "agent/shim/shim.h"
 #include "agent/vmm/epoll_loop.h"
-#include "agent/vmm/file_descriptor.h"
+#include "api/support/file_descriptor.h"
 #include "agent/vmm/serial_workers.h"
 
 namespace nestor::agent {

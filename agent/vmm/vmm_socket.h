@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "agent/core/host_state.h"
-#include "agent/vmm/file_descriptor.h"
+#include "api/support/file_descriptor.h"
 
 namespace nestor::agent {
 

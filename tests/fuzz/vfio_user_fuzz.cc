@@ -15,7 +15,6 @@
 namespace nestor::fuzz {
 namespace {
 
-using agent::FileDescriptor;
 using agent::Message;
 using agent::MessageStream;
 namespace vfio_user = agent::vfio_user;

@@ -16,7 +16,7 @@ absl::StatusOr<GuestMemory> GuestMemory::Create(uint64_t size) {
   if (size == 0 || size % 4096 != 0) {
     return absl::InvalidArgumentError(absl::StrFormat("%#x bytes are no whole pages", size));
   }
-  agent::FileDescriptor file(memfd_create("guest-ram", MFD_CLOEXEC));
+  FileDescriptor file(memfd_create("guest-ram", MFD_CLOEXEC));
   if (!file.valid() || ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrFormat("a memfd of %#x bytes", size));
   }
@@ -25,7 +25,7 @@ absl::StatusOr<GuestMemory> GuestMemory::Create(uint64_t size) {
   return GuestMemory(std::move(file), static_cast<char*>(bytes), size);
 }
 
-GuestMemory::GuestMemory(agent::FileDescriptor file, char* bytes, uint64_t size)
+GuestMemory::GuestMemory(FileDescriptor file, char* bytes, uint64_t size)
     : file_(std::move(file)), bytes_(bytes), size_(size) {}
 
 GuestMemory::GuestMemory(GuestMemory&& other) noexcept

@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "agent/vmm/file_descriptor.h"
+#include "api/support/file_descriptor.h"
 
 namespace nestor::guest {
 
@@ -34,10 +34,10 @@ class GuestMemory {
   absl::StatusOr<uint64_t> ReadEntry(uint64_t address) const;
 
  private:
-  GuestMemory(agent::FileDescriptor file, char* bytes, uint64_t size);
+  GuestMemory(FileDescriptor file, char* bytes, uint64_t size);
   absl::Status Check(uint64_t address, uint64_t size) const;
 
-  agent::FileDescriptor file_;
+  FileDescriptor file_;
   char* bytes_;
   uint64_t size_;
 };

@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "agent/vmm/file_descriptor.h"
+#include "api/support/file_descriptor.h"
 #include "api/support/status_macros.h"
 
 namespace nestor::guest {
@@ -55,7 +55,7 @@ absl::Status WaitForPath(const std::string& path, absl::Duration timeout) {
   const std::filesystem::path absolute = std::filesystem::absolute(path);
   for (;;) {
     // A watch of its own for each round, so that it is of what exists now.
-    const agent::FileDescriptor inotify(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    const FileDescriptor inotify(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (!inotify.valid()) return absl::ErrnoToStatus(errno, "inotify");
     ASSIGN_OR_RETURN(const auto missing, WatchAbove(inotify.get(), absolute));
     // It may have come just before the watch did; what comes later is an event.

@@ -19,13 +19,13 @@ using vfio_user::Command;
 
 constexpr timeval kTimeout{.tv_sec = 10, .tv_usec = 0};
 
-absl::StatusOr<agent::FileDescriptor> ConnectTo(const std::string& path) {
+absl::StatusOr<FileDescriptor> ConnectTo(const std::string& path) {
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   if (path.size() >= sizeof(address.sun_path)) {
     return absl::InvalidArgumentError(absl::StrCat("the socket path ", path, " is too long"));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
-  agent::FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket.valid() ||
       connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
       setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &kTimeout, sizeof(kTimeout)) != 0 ||
@@ -62,7 +62,7 @@ void AttachFds(const std::vector<int>& fds, ControlBuffer& buffer, msghdr& messa
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VfioUserClient>> VfioUserClient::Connect(const std::string& path) {
-  ASSIGN_OR_RETURN(agent::FileDescriptor socket, ConnectTo(path));
+  ASSIGN_OR_RETURN(FileDescriptor socket, ConnectTo(path));
   std::unique_ptr<VfioUserClient> client(new VfioUserClient(std::move(socket)));
   const vfio_user::Version proposal{.max_msg_fds = vfio_user::kMaxMessageFds};
   RETURN_IF_ERROR(client->Call(Command::kVersion, vfio_user::EncodeVersion(proposal)).status());

@@ -9,8 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "agent/vmm/file_descriptor.h"
 #include "agent/vmm/vfio_user_protocol.h"
+#include "api/support/file_descriptor.h"
 
 namespace nestor::guest {
 
@@ -41,12 +41,12 @@ class VfioUserClient {
                                    const std::vector<int>& fds = {});
 
  private:
-  explicit VfioUserClient(agent::FileDescriptor socket) : socket_(std::move(socket)) {}
+  explicit VfioUserClient(FileDescriptor socket) : socket_(std::move(socket)) {}
 
   absl::Status Send(absl::string_view message, const std::vector<int>& fds);
   absl::StatusOr<std::string> ReceiveBytes(size_t size);
 
-  agent::FileDescriptor socket_;
+  FileDescriptor socket_;
   uint16_t next_message_id_ = 1;
 };
 

@@ -6,7 +6,7 @@
 
 #include <utility>
 
-namespace nestor::agent {
+namespace nestor {
 
 // Closes its descriptor when it goes. Move-only; not thread-safe.
 class FileDescriptor {
@@ -31,4 +31,4 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-}  // namespace nestor::agent
+}  // namespace nestor
