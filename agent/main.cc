@@ -16,7 +16,9 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "agent/kernel/linux_syscalls.h"
 #include "agent/kernel/sim_kernel.h"
 #include "agent/metrics.h"
@@ -24,6 +26,7 @@
 #include "agent/reconcile/inventory_message.h"
 #include "agent/reconcile/server_session.h"
 #include "agent/shim/inline_shim.h"
+#include "agent/simkernel/remote_syscalls.h"
 #include "agent/vfio/pci_inventory.h"
 #include "agent/vfio/type1_backend.h"
 #include "agent/vmm/vmm_server.h"
@@ -52,9 +55,13 @@ struct Config {
   std::string log_format = "text";
 };
 
+// Of --kernel, before the socket of a nestor-simkernel.
+constexpr char kSimkernelPrefix[] = "sim:";
+
 constexpr char kFooter[] = R"(Examples:
   nestor-agent --host host-a --server unix:/run/nestor/agents.sock --insecure
   nestor-agent --host host-a --server 127.0.0.1:7441 --insecure --kernel sim --sim-devices 4
+  nestor-agent --host host-a --server 127.0.0.1:7441 --insecure --kernel sim:/tmp/sim.sock
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start, 2 wrong usage.
 Virtual machine monitors connect to RUN_DIR/vmm/PROJECT.VM/BDF.sock (vfio-user).)";
@@ -76,19 +83,30 @@ absl::Status TakeHostLock(const std::string& run_dir) {
   return absl::OkStatus();
 }
 
-// The kernel that the agent works on: the host's, or a simulated one in this process.
+// The kernel that the agent works on: the host's, or a simulated one in this or another process.
 struct Kernel {
   std::unique_ptr<kernel::SimKernel> sim;
   std::unique_ptr<kernel::Syscalls> syscalls;
 };
 
-Kernel MakeKernel(const Config& config) {
+// What CLI11 says of a wrong --kernel; empty: it is a right one.
+std::string CheckKernel(const std::string& kernel) {
+  const bool is_socket =
+      kernel.size() > std::strlen(kSimkernelPrefix) && absl::StartsWith(kernel, kSimkernelPrefix);
+  if (kernel == "linux" || kernel == "sim" || is_socket) return "";
+  return absl::StrCat(kernel, " is none of linux, sim and sim:PATH");
+}
+
+absl::StatusOr<Kernel> MakeKernel(const Config& config) {
   Kernel result;
-  if (config.kernel == "sim") {
+  absl::string_view socket = config.kernel;
+  if (config.kernel == "linux") {
+    result.syscalls = std::make_unique<kernel::LinuxSyscalls>();
+  } else if (absl::ConsumePrefix(&socket, kSimkernelPrefix)) {
+    ASSIGN_OR_RETURN(result.syscalls, kernel::RemoteSyscalls::Connect(std::string(socket)));
+  } else {
     result.sim = std::make_unique<kernel::SimKernel>(kernel::DefaultSimMachine(config.sim_devices));
     result.syscalls = result.sim->CreateProcess();
-  } else {
-    result.syscalls = std::make_unique<kernel::LinuxSyscalls>();
   }
   return result;
 }
@@ -112,7 +130,7 @@ class VmmServerEndpoints final : public VmmEndpoints {
 absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   RETURN_IF_ERROR(TakeHostLock(config.run_dir));
   SystemClock clock;
-  Kernel kernel = MakeKernel(config);
+  ASSIGN_OR_RETURN(const Kernel kernel, MakeKernel(config));
   Type1Backend backend(*kernel.syscalls);
   ASSIGN_OR_RETURN(const std::vector<DeviceFacts> devices,
                    BuildInventory(*kernel.syscalls, backend));
@@ -198,10 +216,13 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--run-dir", config.run_dir, "Directory of the host lock and the VMM sockets")
       ->capture_default_str();
-  app.add_option("--kernel", config.kernel, "linux, or sim: a simulated kernel in this process")
-      ->check(CLI::IsMember({"linux", "sim"}))
+  app.add_option("--kernel", config.kernel,
+                 "linux; sim: a simulated kernel in this process; or sim:PATH: the one that a "
+                 "nestor-simkernel serves at the unix socket PATH")
+      ->check(nestor::agent::CheckKernel)
       ->capture_default_str();
-  app.add_option("--sim-devices", config.sim_devices, "Devices of the simulated kernel")
+  app.add_option("--sim-devices", config.sim_devices,
+                 "Devices of the simulated kernel in this process")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
   app.add_flag("--insecure", config.insecure,

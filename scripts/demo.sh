@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job end to end on one machine, without hardware: a server with its embedded
-# store, three agents on simulated kernels, a fleet of six virtual machines whose guests
-# prove by DMA that their page tables are walked. Builds what it needs first.
+# store, three hosts, each an agent and a simulated kernel, and a fleet of six virtual machines
+# whose guests prove by DMA that their page tables are walked. Builds what it needs first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -120,8 +120,11 @@ expect_page() { # VM DEVICE PASID ROOT
 step "One server with an embedded store, three agents on simulated kernels"
 start_server
 for host in host-a host-b host-c; do
+  start "$host-kernel" "$bin/nestor-simkernel" --listen "unix:$dir/$host.sim.sock" --devices 4
+  timeout 20 bash -c 'until "$0" --status "$1" >/dev/null 2>&1; do :; done' \
+    "$bin/nestor-simkernel" "unix:$dir/$host.sim.sock" || fail "$host has no simulated kernel"
   start "$host" "$bin/nestor-agent" --host "$host" --server "$agents" --run-dir "$dir/$host" \
-    --kernel sim --sim-devices 4 --insecure
+    --kernel "sim:$dir/$host.sim.sock" --insecure
 done
 
 step "Apply examples/fleet.yaml: 3 hosts, 6 virtual machines, 60 bindings"

@@ -4,8 +4,6 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
-#include <csignal>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -21,6 +19,7 @@
 #include "agent/simkernel/remote_syscalls.h"
 #include "agent/simkernel/simkernel_server.h"
 #include "api/support/status_macros.h"
+#include "api/support/stop_signal.h"
 
 namespace nestor::kernel {
 namespace {
@@ -93,7 +92,7 @@ SimMachine Describe(const Config& config) {
   return machine;
 }
 
-absl::Status Run(const Config& config, const sigset_t& signals) {
+absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   RETURN_IF_ERROR(CheckProcessAccess());
   WarnOfYama();
   RaiseDescriptorLimit();
@@ -102,9 +101,7 @@ absl::Status Run(const Config& config, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const auto server, SimkernelServer::Listen(kernel, path));
   spdlog::info("a simulated machine with {} devices behind {}", config.devices, path);
   std::thread thread([&] { server->Run(); });
-  int signal = 0;
-  sigwait(&signals, &signal);
-  spdlog::info("stopping on {}", strsignal(signal));
+  spdlog::info("stopping on {}", stop_signal.Wait());
   server->Stop();
   thread.join();
   return absl::OkStatus();
@@ -156,15 +153,10 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   spdlog::set_level(spdlog::level::from_str(config.log_level));
-  // Blocked before any thread starts, so that sigwait alone sees them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const nestor::StopSignal stop_signal;
   const absl::Status status =
       config.status.empty()
-          ? nestor::kernel::Run(config, signals)
+          ? nestor::kernel::Run(config, stop_signal)
           : nestor::kernel::PrintStatus(nestor::kernel::SocketPath(config.status));
   if (!status.ok()) {
     std::cerr << "nestor-simkernel: " << status.message() << "\n";

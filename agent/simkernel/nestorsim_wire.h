@@ -17,6 +17,8 @@
 
 #include <stdint.h>
 
+/* NOLINTBEGIN(readability-identifier-naming): C's names. */
+
 /* First in each call; changes when the format does. */
 #define NESTORSIM_MAGIC 0x316d6973u /* "sim1" */
 
@@ -47,5 +49,7 @@ struct nestorsim_result {
   uint32_t has_descriptor; /* 1: the call's result is the attached descriptor, not `value` */
   uint32_t reserved;
 };
+
+/* NOLINTEND(readability-identifier-naming) */
 
 #endif /* AGENT_SIMKERNEL_NESTORSIM_WIRE_H_ */

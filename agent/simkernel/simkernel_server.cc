@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <mutex>
 #include <utility>
 
@@ -211,7 +212,9 @@ int SimkernelServer::FindProcess(pid_t pid, ClientProcess** process) {
   }
   ClientProcess opened;
   if (const int result = ClientProcess::Open(pid, address_space, &opened); result != 0) {
-    spdlog::warn("the memory of process {} cannot be reached: {}", pid, strerror(-result));
+    if (std::exchange(last_unreachable_, pid) != pid) {
+      spdlog::warn("the memory of process {} cannot be reached: {}", pid, strerror(-result));
+    }
     return result;
   }
   Watch(opened.pidfd().get(), kProcess + static_cast<uint64_t>(pid));

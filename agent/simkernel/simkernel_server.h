@@ -47,8 +47,8 @@ class SimkernelServer {
   bool Watch(int fd, uint64_t id);
   void HandleEvent(uint64_t id);
   void Accept();
-  // Takes what one end has: a call, or its end.
   void ServeCalls();
+  // Takes what one end has: a call, or its end.
   void ServeEnd(EndTable::Id id);
   void CloseHungUp();
   // Does a call that came on a connection (`file` is null) or a file.
@@ -67,6 +67,7 @@ class SimkernelServer {
   const FileDescriptor epoll_;  // of the listener, `stop_`, `ends_` and the processes' ends
   EndTable ends_;
   std::map<pid_t, ClientProcess> processes_;
+  pid_t last_unreachable_ = 0;  // said in the log, once
 };
 
 }  // namespace nestor::kernel

@@ -2,9 +2,11 @@
 #include "agent/simkernel/simkernel_server.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -154,6 +156,13 @@ TEST_F(SimkernelServerTest, CallerThatDoesNotWaitGetsNothingAndKeepsNothing) {
 }
 
 TEST_F(SimkernelServerTest, ProcessThatOpensTooMuchIsStoppedAndOthersAreNot) {
+  // Both ends of each are in this process.
+  constexpr rlim_t kNeeded = 2 * EndTable::kMaxOfProcess + 100;
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  if (limit.rlim_max < kNeeded) GTEST_SKIP() << "this host gives a process too few descriptors";
+  limit.rlim_cur = std::max(limit.rlim_cur, kNeeded);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
   std::vector<FileDescriptor> files;
   int result = 0;
   while ((result = nestorsim_open(connection_.get(), "/dev/vfio/vfio", O_RDWR)) >= 0) {

@@ -23,7 +23,7 @@ LocalCluster::LocalCluster() {
 
 LocalCluster::~LocalCluster() {
   if (!::testing::Test::HasFailure()) return;
-  for (const char* log : {"server.log", "agent.log", "guest.log"}) {
+  for (const char* log : {"server.log", "agent.log", "simkernel.log", "guest.log"}) {
     std::printf("--- %s\n", log);
     std::fflush(stdout);
     const std::string command = absl::StrCat("tail -n 20 ", directory(), "/", log);
@@ -55,11 +55,21 @@ absl::StatusOr<int> LocalCluster::StopServer() {
 }
 
 void LocalCluster::StartAgent(const std::string& host, int devices) {
+  if (!kernels_.contains(host)) {
+    kernels_[host] =
+        std::make_unique<Process>("nestor-simkernel",
+                                  std::vector<std::string>{"--listen", "unix:" + KernelSocket(host),
+                                                           "--devices", absl::StrCat(devices)},
+                                  directory() + "/simkernel.log");
+    // A line of log, once it listens.
+    const absl::StatusOr<std::string> ready = kernels_[host]->ReadLine(kPatience);
+    EXPECT_TRUE(ready.ok()) << ready.status();
+  }
   agents_[host] = std::make_unique<Process>(
       "nestor-agent",
       std::vector<std::string>{"--host", host, "--server", AgentAddress(), "--run-dir",
-                               directory() + "/" + host, "--kernel", "sim", "--sim-devices",
-                               absl::StrCat(devices), "--insecure"},
+                               directory() + "/" + host, "--kernel", "sim:" + KernelSocket(host),
+                               "--insecure"},
       directory() + "/agent.log");
 }
 
@@ -82,6 +92,12 @@ Process& LocalCluster::StartGuest(const std::string& host, const std::string& vm
   const absl::StatusOr<std::string> ready = guests_[vm]->ReadLine(kPatience);
   EXPECT_TRUE(ready.ok()) << ready.status();
   return *guests_[vm];
+}
+
+std::string LocalCluster::KernelStatus(const std::string& host) {
+  Process status("nestor-simkernel", {"--status", "unix:" + KernelSocket(host)},
+                 directory() + "/simkernel.log");
+  return status.ReadAll();
 }
 
 int LocalCluster::Ctl(std::vector<std::string> arguments, std::string* output) {

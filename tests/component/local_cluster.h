@@ -44,6 +44,8 @@ class LocalCluster {
   void KillServer() { server_.reset(); }
   // SIGTERM; the exit code.
   absl::StatusOr<int> StopServer();
+  // An agent on the host's simulated kernel, a nestor-simkernel that is started with the host's
+  // first agent and outlives it.
   void StartAgent(const std::string& host, int devices = 2);
   void KillAgent(const std::string& host) { agents_.erase(host); }
   // A guest of `vm` (the id in project "test") on `host`, with one page table for each root.
@@ -57,15 +59,21 @@ class LocalCluster {
   v1::WatchService::Stub& watch() { return *watch_; }
 
   const std::string& directory() const { return directory_.path(); }
+  // What the simulated kernel of `host` holds, as nestor-simkernel --status prints it.
+  std::string KernelStatus(const std::string& host);
   // Runs nestorctl to its end: its exit code, and its stdout in `output`.
   int Ctl(std::vector<std::string> arguments, std::string* output);
 
  private:
+  std::string KernelSocket(const std::string& host) const {
+    return directory_.path() + "/" + host + ".sim.sock";
+  }
   std::string ApiAddress() const { return "unix:" + directory_.path() + "/api.sock"; }
   std::string AgentAddress() const { return "unix:" + directory_.path() + "/agents.sock"; }
 
   TemporaryDirectory directory_;
   std::unique_ptr<Process> server_;
+  std::map<std::string, std::unique_ptr<Process>> kernels_;  // by host
   std::map<std::string, std::unique_ptr<Process>> agents_;
   std::map<std::string, std::unique_ptr<Process>> guests_;
   std::unique_ptr<v1::HostService::Stub> hosts_;

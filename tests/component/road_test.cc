@@ -201,6 +201,19 @@ TEST_F(RoadTest, MonitorDeathEndsTheInstanceAndItsBindings) {
   EXPECT_EQ(event.pasid_binding().status().failure().reason(), "VM_INSTANCE_GONE");
 }
 
+TEST_F(RoadTest, AgentDeathLeavesNothingInTheKernel) {
+  StartHostWithMachine();
+  const auto binding = TestBinding("vm", "b", kDevice, 5, kRoot);
+  Create(binding);
+  cluster_.StartGuest("h1", "vm", {kDevice}, {kRoot});
+  WaitProgrammed(binding.name());
+  EXPECT_THAT(cluster_.KernelStatus("h1"), HasSubstr("\"bindings\": 1,"));
+  cluster_.KillAgent("h1");
+  EXPECT_THAT(cluster_.KernelStatus("h1"),
+              StartsWith("{\"descriptors\": 0, \"containers\": 0, \"groups\": 0, "
+                         "\"pasid_sets\": 0, \"pasids\": 0, \"bindings\": 0, \"mappings\": 0, "));
+}
+
 TEST_F(RoadTest, BindingThatCannotWorkExplainsItself) {
   StartHostWithMachine();
   auto binding = TestBinding("vm", "b", kDevice, 5, kRoot);
