@@ -49,7 +49,7 @@ Process::Process(const std::string& program, std::vector<std::string> arguments,
   std::array<int, 2> in{};
   std::array<int, 2> out{};
   if (pipe2(in.data(), O_CLOEXEC) != 0 || pipe2(out.data(), O_CLOEXEC) != 0) abort();
-  const std::string path = BinDirectory() + "/" + program;
+  const std::string path = program.front() == '/' ? program : BinDirectory() + "/" + program;
   std::vector<char*> argv = {const_cast<char*>(path.c_str())};
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

@@ -25,7 +25,7 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-// Runs a program from the build's bin directory; killed when destroyed, and by the kernel
+// Runs a program from the build's bin directory, or by its absolute path; killed when destroyed, and by the kernel
 // should the test die first. Its stderr goes to `log_path`. Not thread-safe.
 class Process {
  public:
