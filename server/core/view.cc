@@ -38,6 +38,12 @@ absl::Status ParseIntentRow(const StoreEvent& event, Row* row) {
   return absl::OkStatus();
 }
 
+// A state that only a newer version knows is none that this one can show or count.
+template <typename Status>
+void ForgetUnknownState(Status* status) {
+  if (!Status::State_IsValid(status->state())) status->clear_state();
+}
+
 bool IsSilent(const HostRecord& host) {
   return host.observed.status().state() == v1::HostStatus::STATE_UNKNOWN;
 }
@@ -154,6 +160,7 @@ absl::Status View::ApplyObservedHost(const StoreEvent& event, absl::string_view 
   if (!event.value.has_value() && !hosts_.contains(id)) return absl::OkStatus();
   HostRecord& record = hosts_[std::string(id)];
   const bool was_silent = IsSilent(record);
+  ForgetUnknownState(row.mutable_status());
   record.observed = std::move(row);
   if (record.revision == 0) return absl::OkStatus();
   auto add = [&](ResourceKind kind, const std::string& name) {
@@ -200,6 +207,7 @@ absl::Status View::ApplyObservedVirtualMachine(const StoreEvent& event, const st
     return absl::OkStatus();
   }
   change->name = name;
+  ForgetUnknownState(row.mutable_status());
   it->second.observed = std::move(*row.mutable_status());
   return absl::OkStatus();
 }
@@ -215,6 +223,7 @@ absl::Status View::ApplyObservedPasidBinding(const StoreEvent& event, const std:
   }
   change->name = name;
   CountRung(name, it->second, -1);
+  ForgetUnknownState(row.mutable_status());
   it->second.observed = std::move(*row.mutable_status());
   CountRung(name, it->second, 1);
   return absl::OkStatus();

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "server/core/test_view.h"
 
 namespace nestor::server {
@@ -144,6 +146,22 @@ TEST_F(ViewTest, CountsAreOfTheStatesThatResourcesShow) {
   state_.Delete(keys::PasidBinding(*PasidBindingName::Parse(name_)));
   state_.Delete(keys::PasidBinding(*PasidBindingName::Parse(BindingName("c"))));
   EXPECT_EQ(state_.view().CountStates().bindings, BindingCounts{});
+}
+
+TEST_F(ViewTest, StateOfANewerVersionIsNeitherShownNorCounted) {
+  state_.SetHostState(static_cast<v1::HostStatus::State>(77));
+  storage::v1::VirtualMachineObservedRow machine;
+  machine.set_uid(Machine().metadata().uid());
+  machine.mutable_status()->set_state(static_cast<v1::VirtualMachineStatus::State>(77));
+  state_.Put(keys::VirtualMachineObserved(*VirtualMachineName::Parse(kMachine)), machine);
+  v1::PasidBindingStatus status;
+  status.set_observed_generation(1);
+  status.set_state(static_cast<v1::PasidBindingStatus::State>(77));
+  state_.Observe(name_, status);
+  EXPECT_TRUE(v1::PasidBindingStatus::State_IsValid(Binding().status().state()));
+  EXPECT_TRUE(v1::VirtualMachineStatus::State_IsValid(Machine().status().state()));
+  const BindingCounts counts = state_.view().CountStates().bindings;
+  EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), int64_t{0}), 1);
 }
 
 TEST_F(ViewTest, DeletionShowsThroughSilence) {

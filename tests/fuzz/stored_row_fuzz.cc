@@ -2,6 +2,7 @@
 // content are refused or become a view that can be listed.
 #include <google/protobuf/stubs/logging.h>
 
+#include <numeric>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -58,6 +59,9 @@ void CheckView(const View& view) {
   filtered.set_parent("projects/-/virtualMachines/-");
   filtered.set_filter("host=h1");
   FUZZ_CHECK(List(view, filtered).ok());
+  const server::BindingCounts bindings = view.CountStates().bindings;
+  FUZZ_CHECK(std::accumulate(bindings.begin(), bindings.end(), int64_t{0}) ==
+             static_cast<int64_t>(view.pasid_bindings().size()));
   for (const auto& [host, record] : view.hosts()) server::IntentOfHost(view, host);
   for (const auto& [name, record] : view.pasid_bindings()) server::HostOfResource(view, name);
 }
