@@ -28,10 +28,15 @@ bool IsValueCharacter(char c) {
          absl::string_view("._:/-").find(c) != absl::string_view::npos;
 }
 
-bool IsState(const google::protobuf::EnumDescriptor& states, absl::string_view value) {
-  // The first value, 0, is never shown.
-  return states.FindValueByName(absl::StrCat("STATE_", value)) != nullptr &&
-         value != ShortStateName(states, 0);
+absl::Status CheckState(absl::string_view state, const google::protobuf::EnumDescriptor& states) {
+  std::vector<std::string> known;
+  // The first value, UNSPECIFIED, is never shown.
+  for (int i = 1; i < states.value_count(); ++i) {
+    known.push_back(ShortStateName(states, states.value(i)->number()));
+    if (state == known.back()) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"", Printable(state), "\" is no state; states are ", absl::StrJoin(known, ", ")));
 }
 
 absl::Status CheckKey(absl::string_view key, const FilterKeys& keys) {
@@ -81,9 +86,7 @@ absl::StatusOr<Filter::Term> Filter::ParseTerm(absl::string_view text, const Fil
                      "\" holds a character that no value has; join terms by AND"));
   }
   if (term.key == kHost) term.value = std::string(absl::StripPrefix(term.value, "hosts/"));
-  if (term.key == kState && !IsState(*keys.states, term.value)) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", Printable(term.value), "\" is no state"));
-  }
+  if (term.key == kState) RETURN_IF_ERROR(CheckState(term.value, *keys.states));
   return term;
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_join.h"
+#include "api/support/errors.h"
 #include "server/core/test_view.h"
 #include "server/core/validation.h"
 
@@ -11,6 +12,7 @@ namespace nestor::server {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
@@ -58,6 +60,16 @@ INSTANTIATE_TEST_SUITE_P(
                       FilterCase{Terms(33), false},
                       FilterCase{"host=" + std::string(2044, 'x'), false},
                       FilterCase{std::string(2049, ' '), false}));
+
+TEST(FilterState, UnknownOneIsRefusedNamingThoseThereAre) {
+  v1::ListHostsRequest request;
+  for (const char* filter : {"state=bogus", "state!=connected", "state=UNSPECIFIED", "state="}) {
+    request.set_filter(filter);
+    const absl::Status status = Validate(request);
+    EXPECT_EQ(ErrorReason(status), "FIELD_INVALID") << filter;
+    EXPECT_THAT(status.message(), HasSubstr("states are NEVER_SEEN, CONNECTED, UNKNOWN")) << filter;
+  }
+}
 
 // Two hosts; project p has machines vm (bindings a, b, c) and vm-2 (d), project q has vm (e).
 class ListTest : public ::testing::Test {
