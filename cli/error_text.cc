@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "api/support/errors.h"
 #include "cli/exit_code.h"
@@ -47,7 +48,8 @@ struct NextStep {
   absl::string_view text;
 };
 
-// For the reasons of the catalogue (api/support/errors.h) that a person can act on.
+// For the reasons of the catalogue (api/support/errors.h) that a person can act on. NAME stands
+// for the resource that the error speaks of.
 constexpr NextStep kNextSteps[] = {
     {"FIELD_INVALID", "correct the fields named above and try again"},
     {"ALREADY_EXISTS", "use `nestorctl apply` to change what exists"},
@@ -61,23 +63,28 @@ constexpr NextStep kNextSteps[] = {
      "delete what it holds first; `nestorctl delete vm --force` takes the bindings with it"},
     {"DEVICE_IN_USE", "`nestorctl get devices` shows who uses which device"},
     {"DEVICE_NOT_OWNED", "add the device to the machine's spec.placement.devices"},
-    {"DEVICE_UNSUITABLE", "`nestorctl describe device HOST/BDF` says what is missing"},
+    {"DEVICE_UNSUITABLE", "`nestorctl get devices -o wide` says what each device lacks"},
     {"DELETING", "wait until it is gone: `nestorctl wait NAME --for absent`"},
     {"BINDING_FAILED", "`nestorctl explain NAME` says why and what to do"},
     {"PASID_SPACE_FULL", "widen `anyOf`, or delete bindings of the device"},
     {"REVISION_COMPACTED", "run the command again: it starts from a new snapshot"},
 };
 
+// Empty where the error names none.
+std::string ResourceOf(const Details& details) {
+  auto resource = details.info.metadata().find("resource");
+  return resource == details.info.metadata().end() ? "" : TerminalSafe(resource->second);
+}
+
 std::string NextStepText(const absl::Status& status, const Details& details,
                          absl::string_view server) {
+  const std::string resource = ResourceOf(details);
   for (const NextStep& step : kNextSteps) {
-    if (step.reason == details.info.reason()) return std::string(step.text);
+    if (step.reason != details.info.reason()) continue;
+    return absl::StrReplaceAll(step.text, {{"NAME", resource.empty() ? "NAME" : resource}});
   }
   if (absl::IsNotFound(status)) {
-    auto resource = details.info.metadata().find("resource");
-    return absl::StrCat(
-        "`", ListCommand(resource == details.info.metadata().end() ? "" : resource->second),
-        "` shows what exists");
+    return absl::StrCat("`", ListCommand(resource), "` shows what exists");
   }
   if (ExitCodeOf(status) == ExitCode::kUnreachable) {
     return absl::StrCat("check that nestor-server runs and listens on ", server,

@@ -35,6 +35,13 @@ TEST(ErrorText, MissingResourceSaysHowToListWhatExists) {
             "  next:    `nestorctl get hosts` shows what exists\n");
 }
 
+TEST(ErrorText, NextCommandNamesTheResource) {
+  const std::string name = "projects/demo/virtualMachines/web-1";
+  EXPECT_THAT(
+      ErrorText("apply it", errors::Deleting(name), "unix:/s"),
+      ::testing::HasSubstr("`nestorctl wait projects/demo/virtualMachines/web-1 --for absent`"));
+}
+
 TEST(ErrorText, UnreachableServerIsNamed) {
   EXPECT_EQ(ErrorText("list hosts", absl::UnavailableError("refused"), kServer),
             "error: cannot list hosts: refused\n"

@@ -1,5 +1,8 @@
 #include "cli/list_filter.h"
 
+#include <algorithm>
+#include <set>
+
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -37,13 +40,20 @@ const google::protobuf::EnumDescriptor* StateType(Kind kind) {
   }
 }
 
-absl::StatusOr<std::string> StateTerm(Kind kind, absl::string_view state) {
-  const std::string wanted = absl::AsciiStrToUpper(state);
-  std::vector<std::string> known;
+std::vector<std::string> States(Kind kind) {
+  std::vector<std::string> states;
   // The first is UNSPECIFIED.
   for (int i = 1; i < StateType(kind)->value_count(); ++i) {
-    known.push_back(ShortEnumName(*StateType(kind)->value(i)));
-    if (wanted == known.back()) return absl::StrCat("state=", wanted);
+    states.push_back(ShortEnumName(*StateType(kind)->value(i)));
+  }
+  return states;
+}
+
+absl::StatusOr<std::string> StateTerm(Kind kind, absl::string_view state) {
+  const std::string wanted = absl::AsciiStrToUpper(state);
+  const std::vector<std::string> known = States(kind);
+  if (std::find(known.begin(), known.end(), wanted) != known.end()) {
+    return absl::StrCat("state=", wanted);
   }
   return absl::InvalidArgumentError(
       absl::StrCat("--state: unknown state \"", Printable(state), "\"", Suggestion(wanted, known)));
@@ -59,6 +69,14 @@ absl::StatusOr<std::string> LabelTerm(absl::string_view selector) {
 }
 
 }  // namespace
+
+std::string StateChoices() {
+  std::set<std::string> all;
+  for (Kind kind : {Kind::kHost, Kind::kVirtualMachine, Kind::kPasidBinding}) {
+    for (const std::string& state : States(kind)) all.insert(absl::AsciiStrToLower(state));
+  }
+  return absl::StrCat("{", absl::StrJoin(all, ","), "}");
+}
 
 absl::StatusOr<std::string> ListFilter(Kind kind, const ListConditions& conditions) {
   RETURN_IF_ERROR(CheckApplies(kind, conditions));

@@ -20,6 +20,9 @@ struct ListConditions {
   std::string filter;
 };
 
+// Every state of any kind as `--state` takes it, as "{connected,failed,...}".
+std::string StateChoices();
+
 // The conditions joined by AND. INVALID_ARGUMENT for a condition that `kind` does not have,
 // an unknown state or a malformed selector.
 absl::StatusOr<std::string> ListFilter(Kind kind, const ListConditions& conditions);

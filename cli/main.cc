@@ -1,4 +1,5 @@
 // nestorctl: the command line of Nestor.
+#include <signal.h>
 #include <unistd.h>
 
 #include <iostream>
@@ -9,6 +10,9 @@
 
 int main(int argc, char** argv) {
   using nestor::cli::ExitCode;
+  // `nestorctl ... | head -1` ends without a word, whatever the parent made of the signal.
+  // gRPC asks for no signal where it writes to its own sockets.
+  signal(SIGPIPE, SIG_DFL);
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const nestor::cli::Console console{std::cin, std::cout, std::cerr, isatty(STDERR_FILENO) == 1};
   ExitCode exit_code = nestor::cli::RunCommandLine(arguments, console);

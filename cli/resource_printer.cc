@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "api/support/resource_name.h"
 #include "cli/message_text.h"
 #include "cli/nearest_name.h"
@@ -21,7 +23,10 @@ class TablePrinter final : public ResourcePrinter {
       : kind_(kind), options_(options), out_(out), table_(out, TableHeader(kind, options)) {}
 
   void Print(const Message& resource) override { table_.AddRow(Row(resource)); }
-  void EndPage() override { table_.EndPage(); }
+  void EndPage() override {
+    table_.EndPage();
+    out_.flush();
+  }
   void Finish(absl::string_view empty_note) override {
     table_.EndPage();
     if (table_.empty()) out_ << empty_note << '\n';
@@ -69,21 +74,31 @@ class JsonPrinter final : public ResourcePrinter {
   bool first_ = true;
 };
 
+// A mapping as an item of a YAML sequence.
+std::string AsItem(absl::string_view mapping) {
+  return absl::StrCat("- ", absl::StrReplaceAll(absl::StripSuffix(mapping, "\n"), {{"\n", "\n  "}}),
+                      "\n");
+}
+
 class YamlPrinter final : public ResourcePrinter {
  public:
-  YamlPrinter(Kind kind, std::ostream& out) : kind_(kind), out_(out) {}
+  YamlPrinter(Kind kind, bool list, std::ostream& out) : kind_(kind), list_(list), out_(out) {}
 
   void Print(const Message& resource) override {
-    if (!std::exchange(first_, false)) out_ << "---\n";
-    out_ << ToYaml(resource, KindName(kind_));
+    const std::string yaml = ToYaml(resource, KindName(kind_));
+    out_ << (list_ ? AsItem(yaml) : yaml);
+    empty_ = false;
   }
   void EndPage() override { out_.flush(); }
-  void Finish(absl::string_view) override {}
+  void Finish(absl::string_view) override {
+    if (list_ && empty_) out_ << "[]\n";
+  }
 
  private:
   const Kind kind_;
+  const bool list_;
   std::ostream& out_;
-  bool first_ = true;
+  bool empty_ = true;
 };
 
 }  // namespace
@@ -110,7 +125,7 @@ std::unique_ptr<ResourcePrinter> MakeResourcePrinter(OutputFormat format, Kind k
     case OutputFormat::kJson:
       return std::make_unique<JsonPrinter>(kind, list, out);
     case OutputFormat::kYaml:
-      return std::make_unique<YamlPrinter>(kind, out);
+      return std::make_unique<YamlPrinter>(kind, list, out);
   }
   return nullptr;
 }

@@ -30,8 +30,8 @@ class ResourcePrinter {
   virtual void Finish(absl::string_view empty_note) = 0;
 };
 
-// A printer onto `out`, which must outlive it. JSON: one value, or where `list` an array;
-// YAML: documents.
+// A printer onto `out`, which must outlive it. JSON and YAML give one document: the resource,
+// or where `list` all of them in one array; until Finish it is not complete.
 std::unique_ptr<ResourcePrinter> MakeResourcePrinter(OutputFormat format, Kind kind, bool list,
                                                      const TableOptions& options,
                                                      std::ostream& out);

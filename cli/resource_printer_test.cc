@@ -6,12 +6,15 @@
 #include <sstream>
 
 #include "cli/describe.h"
+#include "cli/manifest.h"
 #include "cli/sample_resources.h"
+#include "cli/yaml_tree.h"
 
 namespace nestor::cli {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 
 template <typename Resource>
 std::string Print(OutputFormat format, Kind kind, const std::vector<Resource>& resources,
@@ -58,11 +61,21 @@ TEST(ResourcePrinter, YamlMatchesItsGoldenFiles) {
   ExpectGolden("bindings.yaml", Print(OutputFormat::kYaml, Kind::kPasidBinding, SampleBindings()));
 }
 
+TEST(ResourcePrinter, YamlOfAListIsOneDocumentThatCanBeApplied) {
+  const std::string yaml = Print(OutputFormat::kYaml, Kind::kPasidBinding, SampleBindings());
+  const auto documents = ParseYaml(yaml, "");
+  ASSERT_TRUE(documents.ok()) << documents.status();
+  ASSERT_THAT(*documents, SizeIs(1));
+  const auto manifest = ParseManifest({{"f", yaml}}, "demo");
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  EXPECT_THAT(manifest->bindings, SizeIs(SampleBindings().size()));
+}
+
 TEST(ResourcePrinter, NothingIsSaidInEachFormat) {
   const std::vector<v1::Host> none;
   EXPECT_EQ(Print(OutputFormat::kTable, Kind::kHost, none), "Nothing found.\n");
   EXPECT_EQ(Print(OutputFormat::kJson, Kind::kHost, none), "[]\n");
-  EXPECT_EQ(Print(OutputFormat::kYaml, Kind::kHost, none), "");
+  EXPECT_EQ(Print(OutputFormat::kYaml, Kind::kHost, none), "[]\n");
 }
 
 TEST(ResourcePrinter, EachPageIsWrittenWhenItEndsUnderOneHeader) {

@@ -33,7 +33,7 @@ std::string WaitingReason(const v1::PasidBindingStatus& status) {
 
 std::string BindingStateText(const v1::PasidBinding& binding) {
   const v1::PasidBindingStatus& status = binding.status();
-  const std::string state = ShortEnumName(status.state());
+  std::string state = ShortEnumName(status.state());
   if (status.state() == v1::PasidBindingStatus::STATE_PROGRAMMED) return state;
   const std::string reason = WaitingReason(status);
   if (reason.empty()) return state;

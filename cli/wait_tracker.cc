@@ -72,7 +72,7 @@ void WaitTracker::TakeGone(Target* target) {
 }
 
 void WaitTracker::SetStanding(Target* target, Standing standing, std::string state) {
-  progress_.reached += (standing == Standing::kReached) - (target->standing == Standing::kReached);
+  progress_.done += (standing == Standing::kReached) - (target->standing == Standing::kReached);
   progress_.failed += HasFailed(standing) - HasFailed(target->standing);
   target->standing = standing;
   target->state = std::move(state);

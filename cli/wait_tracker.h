@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "cli/progress_line.h"
 #include "nestor/v1/resources.pb.h"
 #include "nestor/v1/watch_service.pb.h"
 
@@ -14,17 +15,6 @@ namespace nestor::cli {
 
 // What is waited for.
 enum class Goal { kProgrammed, kAbsent };
-
-// Counts of a wait; `reached` + `failed` == `total` when it is over.
-struct WaitProgress {
-  int total = 0;
-  int reached = 0;
-  // Cannot reach the goal any more.
-  int failed = 0;
-
-  bool Over() const { return reached + failed == total; }
-  bool operator==(const WaitProgress&) const = default;
-};
 
 // Not thread-safe.
 class WaitTracker {
@@ -41,7 +31,7 @@ class WaitTracker {
   void Take(const v1::WatchResponse& event);
 
   Goal goal() const { return goal_; }
-  const WaitProgress& progress() const { return progress_; }
+  const Progress& progress() const { return progress_; }
 
   // A resource that has not reached the goal.
   struct Unmet {
@@ -77,7 +67,7 @@ class WaitTracker {
 
   const Goal goal_;
   std::map<std::string, Target> targets_;
-  WaitProgress progress_;
+  Progress progress_;
 };
 
 }  // namespace nestor::cli

@@ -3,10 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sstream>
-
 #include "absl/strings/str_cat.h"
-#include "cli/progress_line.h"
 #include "cli/watch_event.h"
 
 namespace nestor::cli {
@@ -61,7 +58,7 @@ TEST(WaitTracker, ProgrammedCountsFromTheWantedGenerationOn) {
   tracker.Add(Name("b"));
   tracker.Take(Programmed("a", 1));
   tracker.Take(Programmed("b", 1));
-  EXPECT_EQ(tracker.progress(), (WaitProgress{2, 1, 0}));
+  EXPECT_EQ(tracker.progress(), (Progress{2, 1, 0}));
   tracker.Take(Put("a", 2, v1::PasidBindingStatus::STATE_PROGRAMMED, 1));
   EXPECT_FALSE(tracker.progress().Over());
   tracker.Take(Programmed("a", 2));
@@ -75,7 +72,7 @@ TEST(WaitTracker, OnlyAPermanentFailureEndsTheWait) {
   tracker.Add(Name("b"));
   tracker.Take(Failed("a", v1::Failure::KIND_TRANSIENT));
   tracker.Take(Failed("b", v1::Failure::KIND_PERMANENT));
-  EXPECT_EQ(tracker.progress(), (WaitProgress{2, 0, 1}));
+  EXPECT_EQ(tracker.progress(), (Progress{2, 0, 1}));
   EXPECT_THAT(tracker.NotReached(),
               ElementsAre(Field(&WaitTracker::Unmet::state, "FAILED (WHY)"),
                           Field(&WaitTracker::Unmet::state, "FAILED (WHY, retried)")));
@@ -88,7 +85,7 @@ TEST(WaitTracker, WhatIsNotInTheSnapshotIsMissing) {
   tracker.Take(Programmed("other", 1));
   tracker.Take(Synced());
   ASSERT_THAT(tracker.NotReached(), ElementsAre(Field(&WaitTracker::Unmet::missing, true)));
-  EXPECT_EQ(tracker.progress(), (WaitProgress{1, 0, 1}));
+  EXPECT_EQ(tracker.progress(), (Progress{1, 0, 1}));
 }
 
 TEST(WaitTracker, AbsentIsReachedByDeletionOrBySnapshot) {
@@ -97,7 +94,7 @@ TEST(WaitTracker, AbsentIsReachedByDeletionOrBySnapshot) {
   tracker.Add(Name("b"));
   tracker.Take(Put("a", 1, v1::PasidBindingStatus::STATE_DELETING, 1));
   tracker.Take(Synced());
-  EXPECT_EQ(tracker.progress(), (WaitProgress{2, 1, 0}));
+  EXPECT_EQ(tracker.progress(), (Progress{2, 1, 0}));
   tracker.Take(Deleted("a"));
   EXPECT_TRUE(tracker.progress().Over());
 }
@@ -107,10 +104,10 @@ TEST(WaitTracker, ABrokenWatchForgetsNothingButWhatIsGone) {
   tracker.Add(Name("a"));
   tracker.Take(Put("a", 1, v1::PasidBindingStatus::STATE_DELETING, 1));
   tracker.Take(Synced());
-  EXPECT_EQ(tracker.progress().reached, 0);
+  EXPECT_EQ(tracker.progress().done, 0);
   tracker.BeginSnapshot();
   tracker.Take(Synced());
-  EXPECT_EQ(tracker.progress().reached, 1);
+  EXPECT_EQ(tracker.progress().done, 1);
 }
 
 TEST(WaitTracker, WatchesNoMoreThanItNeeds) {
@@ -124,28 +121,6 @@ TEST(WaitTracker, WatchesNoMoreThanItNeeds) {
   EXPECT_EQ(tracker.WatchParent(), "projects/p");
   tracker.Add("projects/p2/virtualMachines/v");
   EXPECT_EQ(tracker.WatchParent(), "");
-}
-
-TEST(ProgressLine, PlainLinesComeAtMostOncePerSecondAndAtTheEnd) {
-  std::ostringstream out;
-  ProgressLine line(out, false, "programmed");
-  line.Update({3, 0, 0}, absl::Seconds(0));
-  line.Update({3, 1, 0}, absl::Milliseconds(500));
-  line.Update({3, 2, 0}, absl::Milliseconds(1200));
-  line.Update({3, 2, 0}, absl::Seconds(5));
-  line.Finish({3, 2, 1}, absl::Seconds(6));
-  EXPECT_EQ(out.str(),
-            "0/3 programmed, 0.0s\n2/3 programmed, 1.2s\n2/3 programmed, 1 failed, 6.0s\n");
-}
-
-TEST(ProgressLine, TerminalGetsABarThatIsRedrawn) {
-  std::ostringstream out;
-  ProgressLine line(out, true, "gone");
-  line.Update({2, 1, 0}, absl::Seconds(1));
-  line.Finish({2, 2, 0}, absl::Seconds(2));
-  EXPECT_EQ(out.str(),
-            "\r\x1b[K[###############...............] 1/2 gone, 1.0s"
-            "\r\x1b[K[##############################] 2/2 gone, 2.0s\n");
 }
 
 TEST(WatchEvent, LineTellsSnapshotChangeAndDeletionApart) {

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
-#include "cli/commands/upsert.h"
+#include "absl/time/clock.h"
+#include "cli/commands/intent_writer.h"
 #include "cli/names.h"
 
 namespace nestor::cli {
@@ -42,19 +41,11 @@ std::string CountsText(const ApplyCounts& counts) {
   return absl::StrJoin(parts, ", ");
 }
 
-// Finds the binding that a field like `pasid_bindings[3].spec.device` speaks of.
-std::string LocateBinding(const std::vector<Document<v1::PasidBinding>>& bindings,
-                          absl::string_view field) {
-  if (!absl::ConsumePrefix(&field, "pasid_bindings[")) return "";
-  size_t index = 0;
-  if (!absl::SimpleAtoi(field.substr(0, field.find(']')), &index)) return "";
-  if (index >= bindings.size()) return "";
-  return absl::StrCat(ShortName(bindings[index].resource.name()), " at ", bindings[index].origin);
-}
-
 }  // namespace
 
 ExitCode Applier::Apply(const Manifest& manifest) {
+  progress_.total = static_cast<int>(manifest.hosts.size() + manifest.virtual_machines.size() +
+                                     manifest.bindings.size());
   for (const auto& host : manifest.hosts) {
     if (!Stopped()) ApplyHost(host);
   }
@@ -65,31 +56,12 @@ ExitCode Applier::Apply(const Manifest& manifest) {
   for (const auto& binding : manifest.bindings) {
     if (!Stopped()) ApplyBinding(binding);
   }
+  line_.Hide();
   return exit_code_;
 }
 
 void Applier::ApplyHost(const Document<v1::Host>& document) {
-  using Stub = v1::HostService::Stub;
-  Stub& stub = connection_.hosts();
-  auto result = Upsert(
-      document.resource,
-      [&](const std::string& name) {
-        v1::GetHostRequest request;
-        request.set_name(name);
-        return connection_.Call(stub, &Stub::GetHost, request);
-      },
-      [&](const v1::Host& host) {
-        v1::CreateHostRequest request;
-        *request.mutable_host() = host;
-        request.set_validate_only(dry_run_);
-        return connection_.Call(stub, &Stub::CreateHost, request);
-      },
-      [&](const v1::Host& host) {
-        v1::UpdateHostRequest request;
-        *request.mutable_host() = host;
-        request.set_validate_only(dry_run_);
-        return connection_.Call(stub, &Stub::UpdateHost, request);
-      });
+  auto result = WriteHost(connection_, document.resource, dry_run_);
   const std::string shown = Shown(Kind::kHost, document.resource.name());
   if (!result.ok()) return ReportFailure(shown, document.origin, result.status(), nullptr);
   revision_ = std::max(revision_, result->resource.metadata().revision());
@@ -97,20 +69,12 @@ void Applier::ApplyHost(const Document<v1::Host>& document) {
 }
 
 void Applier::ApplyMachine(const VirtualMachineDocument& document) {
-  v1::ApplyVirtualMachineRequest request;
-  *request.mutable_virtual_machine() = document.resource;
-  for (const auto& binding : *document.bindings) {
-    *request.add_pasid_bindings() = binding.resource;
-  }
-  request.set_validate_only(dry_run_);
-  auto reply = connection_.Call(connection_.virtual_machines(),
-                                &v1::VirtualMachineService::Stub::ApplyVirtualMachine, request);
+  auto reply = WriteWithBindings(connection_, document, dry_run_);
   const std::string shown = absl::StrCat(Shown(Kind::kVirtualMachine, document.resource.name()),
                                          " with ", Plural(document.bindings->size(), "binding"));
   if (!reply.ok()) {
-    return ReportFailure(shown, document.origin, reply.status(), [&](absl::string_view field) {
-      return LocateBinding(*document.bindings, field);
-    });
+    return ReportFailure(shown, document.origin, reply.status(),
+                         [&](absl::string_view field) { return LocateBinding(document, field); });
   }
   // The reply's own revision moves on with other people's changes when this one is empty.
   const bool changed = reply->created() + reply->updated() + reply->deleted() > 0;
@@ -124,27 +88,7 @@ void Applier::ApplyMachine(const VirtualMachineDocument& document) {
 }
 
 void Applier::ApplyMachineAlone(const VirtualMachineDocument& document) {
-  using Stub = v1::VirtualMachineService::Stub;
-  Stub& stub = connection_.virtual_machines();
-  auto result = Upsert(
-      document.resource,
-      [&](const std::string& name) {
-        v1::GetVirtualMachineRequest request;
-        request.set_name(name);
-        return connection_.Call(stub, &Stub::GetVirtualMachine, request);
-      },
-      [&](const v1::VirtualMachine& machine) {
-        v1::CreateVirtualMachineRequest request;
-        *request.mutable_virtual_machine() = machine;
-        request.set_validate_only(dry_run_);
-        return connection_.Call(stub, &Stub::CreateVirtualMachine, request);
-      },
-      [&](const v1::VirtualMachine& machine) {
-        v1::UpdateVirtualMachineRequest request;
-        *request.mutable_virtual_machine() = machine;
-        request.set_validate_only(dry_run_);
-        return connection_.Call(stub, &Stub::UpdateVirtualMachine, request);
-      });
+  auto result = WriteVirtualMachine(connection_, document.resource, dry_run_);
   const std::string shown = Shown(Kind::kVirtualMachine, document.resource.name());
   if (!result.ok()) return ReportFailure(shown, document.origin, result.status(), nullptr);
   revision_ = std::max(revision_, result->resource.metadata().revision());
@@ -152,27 +96,7 @@ void Applier::ApplyMachineAlone(const VirtualMachineDocument& document) {
 }
 
 void Applier::ApplyBinding(const Document<v1::PasidBinding>& document) {
-  using Stub = v1::PasidBindingService::Stub;
-  Stub& stub = connection_.bindings();
-  auto result = Upsert(
-      document.resource,
-      [&](const std::string& name) {
-        v1::GetPasidBindingRequest request;
-        request.set_name(name);
-        return connection_.Call(stub, &Stub::GetPasidBinding, request);
-      },
-      [&](const v1::PasidBinding& binding) {
-        v1::CreatePasidBindingRequest request;
-        *request.mutable_pasid_binding() = binding;
-        request.set_validate_only(dry_run_);
-        return connection_.Call(stub, &Stub::CreatePasidBinding, request);
-      },
-      [&](const v1::PasidBinding& binding) {
-        v1::UpdatePasidBindingRequest request;
-        *request.mutable_pasid_binding() = binding;
-        request.set_validate_only(dry_run_);
-        return connection_.Call(stub, &Stub::UpdatePasidBinding, request);
-      });
+  auto result = WritePasidBinding(connection_, document.resource, dry_run_);
   const std::string shown = Shown(Kind::kPasidBinding, document.resource.name());
   if (!result.ok()) return ReportFailure(shown, document.origin, result.status(), nullptr);
   const v1::Metadata& metadata = result->resource.metadata();
@@ -182,19 +106,30 @@ void Applier::ApplyBinding(const Document<v1::PasidBinding>& document) {
 }
 
 void Applier::Report(const std::string& what, const ApplyCounts& counts) {
-  session_.out() << what << ": " << CountsText(counts) << (dry_run_ ? " (dry run)" : "") << '\n';
+  line_.Hide();
+  // Flushed before the bar comes back, since both may be on one terminal.
+  session_.out() << what << ": " << CountsText(counts) << (dry_run_ ? " (dry run)" : "") << '\n'
+                 << std::flush;
   counts_.created += counts.created;
   counts_.updated += counts.updated;
   counts_.deleted += counts.deleted;
   counts_.unchanged += counts.unchanged;
+  ++progress_.done;
+  ShowProgress();
 }
 
 void Applier::ReportFailure(const std::string& what, const std::string& origin,
                             const absl::Status& status, const FieldLocator& locate) {
-  ++failed_;
+  line_.Hide();
   const ExitCode code =
       session_.CallError(absl::StrCat("apply ", what, " (", origin, ")"), status, locate);
   if (exit_code_ == ExitCode::kOk || code == ExitCode::kUnreachable) exit_code_ = code;
+  ++progress_.failed;
+  ShowProgress();
+}
+
+void Applier::ShowProgress() {
+  if (progress_.total > 1) line_.Update(progress_, absl::Now() - start_);
 }
 
 }  // namespace nestor::cli

@@ -31,8 +31,8 @@ nothing builds on what came before: a machine is refused if its host is yet to b
 Examples:
   nestorctl apply -f examples/fleet.yaml
   nestorctl apply -f examples/fleet.yaml --wait --timeout 2m
-  nestorctl apply -f manifests/ --dry-run
-  generate-fleet | nestorctl apply -f -)";
+  nestorctl apply -f examples/fleet.yaml --dry-run
+  sed s/0x100000/0x900000/ examples/fleet.yaml | nestorctl apply -f -)";
 
 struct ApplyOptions {
   std::vector<std::string> files;
@@ -53,7 +53,7 @@ void PrintSummary(const Session& session, const Applier& applier, bool dry_run) 
 
 ExitCode RunApply(const Session& session, const ApplyOptions& options) {
   auto manifest = ReadManifest(options.files, session.in(), session.project());
-  if (!manifest.ok()) return session.UsageError(manifest.status());
+  if (!manifest.ok()) return session.ManifestError(manifest.status());
   auto connection = session.Connect();
   if (!connection.ok()) return session.UsageError(connection.status());
   Applier applier(session, **connection, options.dry_run);
@@ -72,9 +72,7 @@ void AddApplyCommand(CLI::App* app, const Session& session, ChosenCommand* chose
   CLI::App* command = app->add_subcommand("apply", "Make the fleet as manifests say");
   command->footer(kFooter);
   auto options = std::make_shared<ApplyOptions>();
-  command->add_option("-f,--file", options->files, "Manifest file, directory, or - for stdin")
-      ->required()
-      ->allow_extra_args(false);
+  AddFileOption(command, &options->files)->required();
   command->add_flag("--dry-run", options->dry_run,
                     "Have the server do every check and change nothing");
   command->add_flag("--wait", options->wait,

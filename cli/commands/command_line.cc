@@ -20,29 +20,27 @@ constexpr char kFooter[] = R"(Names are full, or short in --project:
   host host-a, device host-a/0000:01:00.0, vm web-1, binding web-1/sva-3
   hosts/host-a, projects/demo/virtualMachines/web-1/pasidBindings/sva-3
 
-Exit codes:
-  0  done
-  1  the server refused, or a binding failed for good
-  2  the command line or a manifest is wrong; nothing was sent
-  3  what was named does not exist
-  4  time ran out while waiting
-  5  the server cannot be reached, or did not answer in time
-
 Examples:
   export NESTOR_SERVER=unix:/run/nestor/server.sock NESTOR_INSECURE=true
   nestorctl apply -f examples/fleet.yaml --wait
   nestorctl get bindings --project demo
   nestorctl explain --project demo web-1/sva-3
-`nestorctl COMMAND --help` shows each command's options and examples.)";
+`nestorctl COMMAND --help` shows each command's options and examples, `nestorctl help
+exit-codes` what the exit codes say.)";
 
 void AddCommands(CLI::App* app, const Session& session, ChosenCommand* chosen) {
   AddApplyCommand(app, session, chosen);
+  AddDiffCommand(app, session, chosen);
   AddGetCommand(app, session, chosen);
   AddDescribeCommand(app, session, chosen);
   AddExplainCommand(app, session, chosen);
   AddWatchCommand(app, session, chosen);
   AddWaitCommand(app, session, chosen);
+  AddBindCommand(app, session, chosen);
+  AddUnbindCommand(app, session, chosen);
   AddDeleteCommand(app, session, chosen);
+  AddCompletionCommand(app, session, chosen);
+  AddHelpCommand(app, session, chosen);
   AddVersionCommand(app, session, chosen);
 }
 
@@ -67,8 +65,7 @@ ExitCode ReportParseError(const CLI::App& app, const CLI::ParseError& error,
     if (commands.empty()) {
       console.out << app.help();
     } else {
-      console.out << commands[0]->help(app.get_name())
-                  << "\n`nestorctl --help` shows the options that all commands have.\n";
+      PrintCommandHelp(console.out, app, *commands[0]);
     }
     return ExitCode::kOk;
   }
@@ -95,6 +92,7 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments, const Console
   } catch (const CLI::ParseError& error) {
     return ReportParseError(app, error, arguments, console);
   }
+  session.SetCommand(app.get_subcommands()[0]->get_name());
   return chosen();
 }
 

@@ -9,12 +9,20 @@
 namespace nestor::cli {
 
 void AddApplyCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddBindCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddCompletionCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddDeleteCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddDescribeCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddDiffCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddExplainCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddGetCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddHelpCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddUnbindCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddVersionCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddWaitCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddWatchCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+
+// What `nestorctl COMMAND --help` prints.
+void PrintCommandHelp(std::ostream& out, const CLI::App& app, const CLI::App& command);
 
 }  // namespace nestor::cli

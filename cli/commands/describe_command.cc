@@ -39,7 +39,11 @@ absl::Status PrintBindingsOf(const Session& session, Connection& connection,
   session.out() << '\n';
   absl::Status status = ListResources(
       connection, {Kind::kPasidBinding, machine, ""},
-      [&](const Message& binding) { printer->Print(binding); }, [&] { printer->EndPage(); });
+      [&](const Message& binding) { printer->Print(binding); },
+      [&] {
+        printer->EndPage();
+        return session.out().good();
+      });
   if (status.ok()) printer->Finish("It has no bindings.");
   return status;
 }
@@ -72,8 +76,10 @@ void AddDescribeCommand(CLI::App* app, const Session& session, ChosenCommand* ch
   CLI::App* command = app->add_subcommand("describe", "Show everything about one resource");
   command->footer(kFooter);
   auto options = std::make_shared<Options>();
-  command->add_option("kind", options->kind, "host, device, vm or binding")->required();
-  command->add_option("name", options->name, "Its name")->required();
+  command->add_option("kind", options->kind, "What it is")
+      ->type_name("{host,device,vm,binding}")
+      ->required();
+  command->add_option("name", options->name, "Its name")->type_name("NAME")->required();
   command->callback([&session, chosen, options] {
     *chosen = [&session, options] { return RunDescribe(session, options->kind, options->name); };
   });

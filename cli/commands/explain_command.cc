@@ -51,7 +51,9 @@ void AddExplainCommand(CLI::App* app, const Session& session, ChosenCommand* cho
       app->add_subcommand("explain", "Say where a binding stands, why, and what to do");
   command->footer(kFooter);
   auto name = std::make_shared<std::string>();
-  command->add_option("name", *name, "The binding, e.g. web-1/sva-3")->required();
+  command->add_option("name", *name, "The binding, e.g. web-1/sva-3")
+      ->type_name("VM/BINDING")
+      ->required();
   command->callback([&session, chosen, name] {
     *chosen = [&session, name] { return RunExplain(session, *name); };
   });

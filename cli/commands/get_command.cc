@@ -75,7 +75,10 @@ ExitCode List(const Session& session, Connection& connection, const ListQuery& q
                                      MakeTableOptions(options.all_projects), session.out());
   const absl::Status status = ListResources(
       connection, query, [&](const Message& resource) { printer->Print(resource); },
-      [&] { printer->EndPage(); });
+      [&] {
+        printer->EndPage();
+        return session.out().good();
+      });
   if (!status.ok()) {
     return session.CallError(absl::StrCat("list ", KindNoun(query.kind), "s"), status);
   }
@@ -126,6 +129,22 @@ ExitCode RunGet(const Session& session, const GetOptions& options) {
                        : GetNamed(session, **connection, *kind, names);
 }
 
+void AddConditions(CLI::App* command, ListConditions* conditions) {
+  command->add_option("--host", conditions->host, "On this host")->type_name("HOST");
+  command->add_option("--device", conditions->device, "Bindings of this PCI address")
+      ->type_name("BDF");
+  command->add_option("--state", conditions->state, "In this state")->type_name(StateChoices());
+  command
+      ->add_option("-l,--label", conditions->selectors,
+                   "With these labels: KEY=VALUE or KEY!=VALUE, several by commas")
+      ->type_name("LABELS")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--filter", conditions->filter,
+                   "A filter of the API: terms with = or !=, joined by AND")
+      ->type_name("FILTER");
+}
+
 }  // namespace
 
 void AddGetCommand(CLI::App* app, const Session& session, ChosenCommand* chosen) {
@@ -133,19 +152,14 @@ void AddGetCommand(CLI::App* app, const Session& session, ChosenCommand* chosen)
       app->add_subcommand("get", "Show hosts, devices, virtual machines or bindings");
   command->footer(kFooter);
   auto options = std::make_shared<GetOptions>();
-  command->add_option("kind", options->kind, "hosts, devices, vms or bindings")->required();
-  command->add_option("name", options->names, "Only these");
+  command->add_option("kind", options->kind, "What to show")
+      ->type_name("{hosts,devices,vms,bindings}")
+      ->required();
+  command->add_option("name", options->names, "Only these")->type_name("NAME");
   command->add_flag("-A,--all-projects", options->all_projects, "In all projects");
-  command->add_option("--vm", options->machine, "Bindings of this virtual machine");
-  command->add_option("--host", options->conditions.host, "On this host");
-  command->add_option("--device", options->conditions.device, "Bindings of this PCI address");
-  command->add_option("--state", options->conditions.state, "In this state, e.g. programmed");
-  command
-      ->add_option("-l,--selector", options->conditions.selectors,
-                   "With these labels: KEY=VALUE or KEY!=VALUE, several by commas")
-      ->allow_extra_args(false);
-  command->add_option("--filter", options->conditions.filter,
-                      "A filter of the API: terms with = or !=, joined by AND");
+  command->add_option("--vm", options->machine, "Bindings of this virtual machine")
+      ->type_name("VM");
+  AddConditions(command, &options->conditions);
   command->callback([&session, chosen, options] {
     *chosen = [&session, options] { return RunGet(session, *options); };
   });

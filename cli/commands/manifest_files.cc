@@ -55,6 +55,12 @@ absl::StatusOr<std::vector<std::string>> ManifestsIn(const std::string& director
 
 }  // namespace
 
+CLI::Option* AddFileOption(CLI::App* command, std::vector<std::string>* files) {
+  return command->add_option("-f,--file", *files, "Manifest file, directory, or - for stdin")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+}
+
 absl::StatusOr<Manifest> ReadManifest(const std::vector<std::string>& paths, std::istream& in,
                                       absl::string_view project) {
   std::vector<ManifestSource> sources;

@@ -1,6 +1,7 @@
 // Reads the manifests that -f names.
 #pragma once
 
+#include <CLI/App.hpp>
 #include <istream>
 #include <string>
 #include <vector>
@@ -9,6 +10,9 @@
 #include "cli/manifest.h"
 
 namespace nestor::cli {
+
+// Adds -f to a command; `files` must outlive it.
+CLI::Option* AddFileOption(CLI::App* command, std::vector<std::string>* files);
 
 // The manifest in `paths`: files, `-` for `in`, and directories, which stand for the *.yaml,
 // *.yml and *.json files directly in them, in order of name. Errors: INVALID_ARGUMENT for

@@ -7,7 +7,7 @@ namespace {
 
 using google::protobuf::Message;
 using Take = std::function<void(const Message&)>;
-using EndPage = std::function<void()>;
+using EndPage = std::function<bool()>;
 
 constexpr int kPageSize = 500;
 
@@ -32,7 +32,7 @@ absl::Status ListPages(Connection& connection, Stub& stub,
   do {
     ASSIGN_OR_RETURN(const Response page, connection.Call(stub, method, request));
     for (const auto& resource : items(page)) take(resource);
-    end_page();
+    if (!end_page()) break;
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
   return absl::OkStatus();

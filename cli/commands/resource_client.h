@@ -27,10 +27,10 @@ struct ListQuery {
   std::string filter;
 };
 
-// Calls `take` for each resource and `end_page` after each page: no more than one page is
-// held. Errors: as the API's List methods.
+// Calls `take` for each resource and `end_page` after each page, which says whether to go on:
+// no more than one page is held. Errors: as the API's List methods.
 absl::Status ListResources(Connection& connection, const ListQuery& query,
                            const std::function<void(const google::protobuf::Message&)>& take,
-                           const std::function<void()>& end_page);
+                           const std::function<bool()>& end_page);
 
 }  // namespace nestor::cli

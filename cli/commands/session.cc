@@ -35,6 +35,7 @@ void Session::AddGlobalOptions(CLI::App* app) {
   options_.server = "unix:/run/nestor/server.sock";
   app->add_option("--server", options_.server,
                   "Where nestor-server listens: unix:PATH or HOST:PORT")
+      ->type_name("ADDRESS")
       ->envname("NESTOR_SERVER")
       ->capture_default_str();
   app->add_flag("--insecure", options_.insecure,
@@ -44,11 +45,14 @@ void Session::AddGlobalOptions(CLI::App* app) {
   app->add_option("--timeout", options_.timeout,
                   "How long each call may take (10s), or how long to wait where the command "
                   "waits (60s)")
+      ->type_name("DURATION")
       ->check(CheckTimeout);
-  app->add_option("-o,--output", options_.output, "table, wide, json or yaml")
+  app->add_option("-o,--output", options_.output, "How to print resources")
+      ->type_name("{table,wide,json,yaml}")
       ->check(CheckOutput)
       ->capture_default_str();
   app->add_option("--project", options_.project, "The project of short names")
+      ->type_name("PROJECT")
       ->envname("NESTOR_PROJECT")
       ->check(CheckProject)
       ->capture_default_str();
@@ -66,6 +70,12 @@ absl::Duration Session::Timeout(absl::Duration otherwise) const {
 }
 
 ExitCode Session::UsageError(const absl::Status& status) const {
+  err() << "error: " << status.message() << "\nRun `nestorctl " << command_
+        << " --help` for usage.\n";
+  return ExitCode::kUsage;
+}
+
+ExitCode Session::ManifestError(const absl::Status& status) const {
   err() << "error: " << status.message() << '\n';
   return ExitCode::kUsage;
 }

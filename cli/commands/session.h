@@ -47,6 +47,9 @@ class Session {
   // Adds the global options to the program's parser, which fills them.
   void AddGlobalOptions(CLI::App* app);
 
+  // The name of the command that runs, for messages.
+  void SetCommand(absl::string_view name) { command_ = std::string(name); }
+
   // The connection that the options name. INVALID_ARGUMENT where they cannot be used.
   absl::StatusOr<std::unique_ptr<Connection>> Connect() const;
 
@@ -62,14 +65,17 @@ class Session {
   std::ostream& err() const { return console_.err; }
   bool err_is_terminal() const { return console_.err_is_terminal; }
 
-  // Reports what the command line or a manifest has wrong.
+  // Reports what the command line has wrong, and which help to read.
   ExitCode UsageError(const absl::Status& status) const;
+  // Reports what a manifest has wrong.
+  ExitCode ManifestError(const absl::Status& status) const;
   // Reports a failed call; `action` as for ErrorText.
   ExitCode CallError(absl::string_view action, const absl::Status& status,
                      const FieldLocator& locate = nullptr) const;
 
  private:
   const Console console_;
+  std::string command_;
   GlobalOptions options_;
 };
 

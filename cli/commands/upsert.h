@@ -17,6 +17,8 @@ enum class UpsertOutcome { kCreated, kUpdated, kUnchanged };
 template <typename Resource>
 struct Upserted {
   UpsertOutcome outcome;
+  // As it was before; empty where it was created.
+  Resource before;
   // As stored.
   Resource resource;
 };
@@ -50,12 +52,15 @@ absl::StatusOr<Upserted<Resource>> Upsert(Resource wanted, Get get, Create creat
     absl::StatusOr<Resource> stored = get(wanted.name());
     if (!stored.ok() && !absl::IsNotFound(stored.status())) return stored.status();
     if (stored.ok() && SameIntent(wanted, *stored)) {
-      return Upserted<Resource>{UpsertOutcome::kUnchanged, *std::move(stored)};
+      return Upserted<Resource>{UpsertOutcome::kUnchanged, *stored, *stored};
     }
     const auto outcome = stored.ok() ? UpsertOutcome::kUpdated : UpsertOutcome::kCreated;
     wanted.mutable_metadata()->set_etag(stored.ok() ? stored->metadata().etag() : "");
     absl::StatusOr<Resource> written = stored.ok() ? update(wanted) : create(wanted);
-    if (written.ok()) return Upserted<Resource>{outcome, *std::move(written)};
+    if (written.ok()) {
+      return Upserted<Resource>{outcome, stored.ok() ? *std::move(stored) : Resource(),
+                                *std::move(written)};
+    }
     if (!LostRace(written.status())) return written.status();
     lost = written.status();
   }

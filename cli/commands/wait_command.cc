@@ -54,7 +54,7 @@ absl::Status AddTargets(Connection& connection, const std::string& name, WaitTra
       [tracker](const google::protobuf::Message& binding) {
         tracker->Add(static_cast<const v1::PasidBinding&>(binding).name());
       },
-      [] {});
+      [] { return true; });
 }
 
 ExitCode RunWait(const Session& session, const WaitOptions& options) {
@@ -83,8 +83,11 @@ void AddWaitCommand(CLI::App* app, const Session& session, ChosenCommand* chosen
   command->footer(kFooter);
   auto options = std::make_shared<WaitOptions>();
   command->add_option("name", options->names, "Bindings (web-1/sva-3) or virtual machines (web-1)")
+      ->type_name("NAME")
       ->required();
-  command->add_option("--for", options->goal, "programmed or absent")->capture_default_str();
+  command->add_option("--for", options->goal, "What to wait for")
+      ->type_name("{programmed,absent}")
+      ->capture_default_str();
   command->callback([&session, chosen, options] {
     *chosen = [&session, options] { return RunWait(session, *options); };
   });

@@ -149,9 +149,11 @@ void AddWatchCommand(CLI::App* app, const Session& session, ChosenCommand* chose
   CLI::App* command = app->add_subcommand("watch", "Follow changes as they happen");
   command->footer(kFooter);
   auto options = std::make_shared<WatchOptions>();
-  command->add_option("kind", options->kinds, "hosts, vms, bindings; none: all of these");
+  command->add_option("kind", options->kinds, "What to follow; none: all of these")
+      ->type_name("{hosts,vms,bindings}");
   command->add_flag("-A,--all-projects", options->all_projects, "In all projects");
-  command->add_option("--vm", options->machine, "Only this virtual machine and its bindings");
+  command->add_option("--vm", options->machine, "Only this virtual machine and its bindings")
+      ->type_name("VM");
   command->callback([&session, chosen, options] {
     *chosen = [&session, options] { return RunWatch(session, *options); };
   });
