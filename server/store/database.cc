@@ -40,6 +40,9 @@ rocksdb::Options MakeOptions(const DatabaseOptions& options, rocksdb::Env* envir
   result.env = environment;
   result.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   result.write_buffer_size = options.write_buffer_bytes;
+  // Most keys that a commit compares are absent: a filter spares the search.
+  result.memtable_whole_key_filtering = true;
+  result.memtable_prefix_bloom_size_ratio = 0.05;
   // Replay stops before the first damage, wherever it is; VerifyDatabase judges what is left.
   result.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   result.write_dbid_to_manifest = true;  // which has a checksum, unlike the file IDENTITY

@@ -61,11 +61,14 @@ RocksDbStore::RocksDbStore(std::string path, Database database, const RocksDbSto
       queue_(QueueLimits(options)),
       hub_(options.history, database_.head.revision),
       head_(database_.head),
+      last_synced_(database_.head.revision),
       commit_thread_([this] { Run(); }) {}
 
 RocksDbStore::~RocksDbStore() {
   queue_.Close();
   commit_thread_.join();
+  for (ptrdiff_t i = 0; i < kMaxUntold; ++i) untold_.acquire();
+  telling_.Stop();
   // An orderly end makes relaxed commits durable, too; nobody was promised that.
   if (failure_.ok()) MarkSynced(database_, head_.revision).PermitUncheckedError();
 }
@@ -77,33 +80,56 @@ void RocksDbStore::Commit(Transaction transaction, CommitCallback done) {
 
 void RocksDbStore::Run() {
   while (auto transactions = queue_.TakeGroup()) {
-    CommitTogether(*transactions);
+    std::shared_ptr<Outcome> outcome = CommitTogether(*std::move(transactions));
+    untold_.acquire();
+    telling_.Post([this, outcome = std::move(outcome)] {
+      Tell(*outcome);
+      untold_.release();
+    });
   }
 }
 
-void RocksDbStore::CommitTogether(std::vector<QueuedTransaction>& transactions) {
+std::shared_ptr<RocksDbStore::Outcome> RocksDbStore::CommitTogether(
+    std::vector<QueuedTransaction> transactions) {
+  auto outcome = std::make_shared<Outcome>();
+  outcome->transactions = std::move(transactions);
   CommitGroup group(reader_, head_);
-  std::vector<absl::StatusOr<int64_t>> answers;
-  answers.reserve(transactions.size());
   if (failure_.ok()) {
-    for (const auto& [transaction, done] : transactions) answers.push_back(group.Add(transaction));
+    for (const auto& [transaction, done] : outcome->transactions) {
+      outcome->answers.push_back(group.Add(transaction));
+    }
     failure_ = Write(group);
   }
   if (failure_.ok()) {
-    Publish(group);
+    head_ = group.head();
+    if (group.synced()) last_synced_ = head_.revision;
+    outcome->commits = group.TakeCommitted();
   } else {
     // Refusals, too: they were judged against members that are not stored.
-    answers.assign(transactions.size(), failure_);
+    outcome->answers.assign(outcome->transactions.size(), failure_);
+  }
+  outcome->head = head_.revision;
+  outcome->synced_revision = last_synced_;
+  return outcome;
+}
+
+void RocksDbStore::Tell(Outcome& outcome) {
+  head_revision_ = outcome.head;
+  synced_revision_ = outcome.synced_revision;
+  for (CommittedTransaction& commit : outcome.commits) {
+    hub_.Append(commit.revision, std::move(commit.events), clock_.Now());
   }
   hub_.Deliver();
-  for (size_t i = 0; i < transactions.size(); ++i) transactions[i].done(std::move(answers[i]));
+  for (size_t i = 0; i < outcome.transactions.size(); ++i) {
+    outcome.transactions[i].done(std::move(outcome.answers[i]));
+  }
 }
 
 absl::Status RocksDbStore::Write(const CommitGroup& group) {
   if (group.empty()) return absl::OkStatus();
   rocksdb::WriteBatch batch = MakeBatch(
       group,
-      EncodeLogMark(database_.identity, {synced_revision_, head_.revision, group.head().revision}));
+      EncodeLogMark(database_.identity, {last_synced_, head_.revision, group.head().revision}));
   rocksdb::WriteOptions options;
   options.sync = group.synced();
   const auto start = std::chrono::steady_clock::now();
@@ -117,15 +143,6 @@ absl::Status RocksDbStore::Write(const CommitGroup& group) {
       absl::StrCat("the store at ", reader_.path(), " failed and takes no more writes until the ",
                    "server is started again: ", status.ToString()),
       kRetryFailedStoreAfter);
-}
-
-void RocksDbStore::Publish(CommitGroup& group) {
-  head_ = group.head();
-  head_revision_ = head_.revision;
-  if (group.synced()) synced_revision_ = head_.revision;
-  for (CommittedTransaction& commit : group.TakeCommitted()) {
-    hub_.Append(commit.revision, std::move(commit.events), clock_.Now());
-  }
 }
 
 absl::StatusOr<std::vector<KeyValue>> RocksDbStore::Range(absl::string_view begin,

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "api/support/clock.h"
+#include "api/support/event_loop.h"
 #include "server/store/commit_group.h"
 #include "server/store/commit_queue.h"
 #include "server/store/database.h"
@@ -84,10 +86,19 @@ class RocksDbStore final : public Store {
   RocksDbStore(std::string path, Database database, const RocksDbStoreOptions& options,
                const Clock& clock);
 
+  // A group that is written, or failed: what is left is to tell of it.
+  struct Outcome {
+    std::vector<QueuedTransaction> transactions;
+    std::vector<absl::StatusOr<int64_t>> answers;
+    std::vector<CommittedTransaction> commits;
+    int64_t head = 0;             // as of this group
+    int64_t synced_revision = 0;  // likewise
+  };
+
   void Run();
-  void CommitTogether(std::vector<QueuedTransaction>& transactions);
+  std::shared_ptr<Outcome> CommitTogether(std::vector<QueuedTransaction> transactions);
   absl::Status Write(const CommitGroup& group);
-  void Publish(CommitGroup& group);
+  void Tell(Outcome& outcome);
 
   const Clock& clock_;
   const decltype(RocksDbStoreOptions::on_group) on_group_;
@@ -100,8 +111,14 @@ class RocksDbStore final : public Store {
 
   // Used by the commit thread alone.
   StoreHead head_;
+  int64_t last_synced_;
   absl::Status failure_;  // not OK: an earlier write failed, and none follows
 
+  // Watchers and clients are told on a thread of their own, so that the next group is on its
+  // way to the disk meanwhile; at most so many groups wait to be told of.
+  static constexpr ptrdiff_t kMaxUntold = 1;
+  std::counting_semaphore<kMaxUntold> untold_{kMaxUntold};
+  EventLoop telling_;
   std::thread commit_thread_;
 };
 

@@ -16,11 +16,11 @@
 #include <utility>
 #include <vector>
 
+#include <etcd.grpc.pb.h>
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "api/support/grpc_address.h"
-#include "etcd.grpc.pb.h"
 #include "nestor/v1/agent_service.grpc.pb.h"
 #include "nestor/v1/pasid_binding_service.grpc.pb.h"
 

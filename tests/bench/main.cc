@@ -131,7 +131,7 @@ absl::Status MeasureSize(const Config& config, const std::string& directory, Rep
   NestorUnderTest nestor(directory);
   RETURN_IF_ERROR(nestor.Start().status());
   const int machines = static_cast<int>(std::max<int64_t>(config.bindings / 1000, 1));
-  RETURN_IF_ERROR(nestor.CreateMachines(machines));
+  RETURN_IF_ERROR(CreateMachines(nestor.api_address(), machines));
   ASSIGN_OR_RETURN(const int64_t empty, nestor.ResidentBytes());
   int64_t stored = 0;
   for (const int64_t target : {config.bindings / 100, config.bindings / 10, config.bindings}) {
@@ -157,6 +157,17 @@ absl::Status MeasureSize(const Config& config, const std::string& directory, Rep
   return nestor.Stop();
 }
 
+int RunCreates(const std::string& address, const Config& config) {
+  const absl::Status made = CreateMachines(address, kMachines);
+  if (!made.ok()) std::cerr << made << "\n";
+  std::atomic<int64_t> next = 0;
+  const LoopResult result =
+      MeasureCreates(address, 64, absl::Seconds(config.seconds), kMachines, &next);
+  std::cout << absl::StrFormat("%.0f calls/s, p50 %.0f us, p99 %.0f us, %d failed\n", result.rate,
+                               Microseconds(result.p50), Microseconds(result.p99), result.failures);
+  return made.ok() && result.failures == 0 ? 0 : 1;
+}
+
 absl::Status Run(const Config& config) {
   utsname system{};
   uname(&system);
@@ -175,7 +186,7 @@ absl::Status Run(const Config& config) {
   report.AddRatio("bind_vs_ioctl", bind.bind / bind.kernel);
   NestorUnderTest nestor(calls);
   RETURN_IF_ERROR(nestor.Start().status());
-  RETURN_IF_ERROR(nestor.CreateMachines(kMachines));
+  RETURN_IF_ERROR(CreateMachines(nestor.api_address(), kMachines));
   RETURN_IF_ERROR(MeasureCalls(config, calls, nestor, report, &floors));
   RETURN_IF_ERROR(MeasureLadders(floors, nestor, report));
   RETURN_IF_ERROR(nestor.Stop());
@@ -190,6 +201,7 @@ absl::Status Run(const Config& config) {
 int main(int argc, char** argv) {
   nestor::bench::Config config;
   std::string echo;
+  std::string creates;
   CLI::App app("nestor-bench: Nestor's figures, each beside what this machine does without it");
   app.footer("Runs the programs beside it. scripts/bench.sh builds everything and runs this.");
   app.add_option("--directory", config.directory, "Where data goes: on the disk to be judged")
@@ -202,8 +214,11 @@ int main(int argc, char** argv) {
   app.add_option("--bindings", config.bindings, "Most bindings that memory is measured with")
       ->check(CLI::Range(1000, 10'000'000))
       ->capture_default_str();
+  app.add_option("--creates", creates,
+                 "Only create at the server at this address, 64 in flight: for a profiler");
   app.add_option("--echo", echo, "Only serve the echo on this address, until killed")->group("");
   CLI11_PARSE(app, argc, argv);
+  if (!creates.empty()) return nestor::bench::RunCreates(creates, config);
   if (!echo.empty()) return nestor::bench::RunEchoServer(echo);
   if (const absl::Status status = nestor::bench::Run(config); !status.ok()) {
     std::cerr << "nestor-bench: " << status << "\n";

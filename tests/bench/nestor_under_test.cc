@@ -113,7 +113,32 @@ class SteadyLoad {
   std::thread thread_;
 };
 
+// With its host.
+absl::Status CreateMachine(const std::string& address, const v1::VirtualMachine& machine) {
+  const auto channel = Connect(address, 0);
+  v1::CreateHostRequest host;
+  host.mutable_host()->set_name(machine.spec().placement().host());
+  v1::Host created_host;
+  absl::Status status =
+      FromGrpcStatus(v1::HostService::NewStub(channel)->CreateHost(Context(), host, &created_host));
+  // Its agent may have been quicker.
+  if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
+  v1::CreateVirtualMachineRequest request;
+  *request.mutable_virtual_machine() = machine;
+  v1::VirtualMachine created;
+  return FromGrpcStatus(v1::VirtualMachineService::NewStub(channel)->CreateVirtualMachine(
+      Context(), request, &created));
+}
+
 }  // namespace
+
+absl::Status CreateMachines(const std::string& address, int count) {
+  for (int i = 0; i < count; ++i) {
+    RETURN_IF_ERROR(CreateMachine(
+        address, Machine(MachineName(i), absl::StrFormat("hosts/h-%05d", i), kDevice)));
+  }
+  return absl::OkStatus();
+}
 
 LoopResult MeasureCreates(const std::string& address, int in_flight, absl::Duration duration,
                           int machines, std::atomic<int64_t>* next) {
@@ -185,30 +210,6 @@ absl::StatusOr<int64_t> NestorUnderTest::ResidentBytes() const {
   return absl::NotFoundError("the server's /proc status has no VmRSS");
 }
 
-absl::Status NestorUnderTest::CreateMachine(const v1::VirtualMachine& machine) {
-  const auto channel = Connect(api_address(), 0);
-  v1::CreateHostRequest host;
-  host.mutable_host()->set_name(machine.spec().placement().host());
-  v1::Host created_host;
-  absl::Status status =
-      FromGrpcStatus(v1::HostService::NewStub(channel)->CreateHost(Context(), host, &created_host));
-  // Its agent may have been quicker.
-  if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
-  v1::CreateVirtualMachineRequest request;
-  *request.mutable_virtual_machine() = machine;
-  v1::VirtualMachine created;
-  return FromGrpcStatus(v1::VirtualMachineService::NewStub(channel)->CreateVirtualMachine(
-      Context(), request, &created));
-}
-
-absl::Status NestorUnderTest::CreateMachines(int count) {
-  for (int i = 0; i < count; ++i) {
-    RETURN_IF_ERROR(
-        CreateMachine(Machine(MachineName(i), absl::StrFormat("hosts/h-%05d", i), kDevice)));
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<absl::Duration> NestorUnderTest::CreateBatches(int64_t first, int64_t count,
                                                               int machines) {
   std::atomic<int64_t> next = first;
@@ -245,8 +246,9 @@ absl::Status NestorUnderTest::StartAgentAndGuest() {
           "--host", "ladder", "--server", "unix:" + directory_ + "/agents.sock", "--run-dir",
           directory_ + "/run", "--kernel", "sim", "--insecure", "--log-level", "warn"},
       directory_ + "/agent.log");
-  RETURN_IF_ERROR(CreateMachine(Machine(kLadderMachine, "hosts/ladder", kLadderDevice)));
-  RETURN_IF_ERROR(CreateMachine(Machine(kLoadMachine, "hosts/load", kDevice)));
+  RETURN_IF_ERROR(
+      CreateMachine(api_address(), Machine(kLadderMachine, "hosts/ladder", kLadderDevice)));
+  RETURN_IF_ERROR(CreateMachine(api_address(), Machine(kLoadMachine, "hosts/load", kDevice)));
   guest_ = std::make_unique<testing::Process>(
       "nestor-guest",
       std::vector<std::string>{"--socket-dir", directory_ + "/run/vmm", "--vm", kLadderMachine,

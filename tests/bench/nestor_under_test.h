@@ -19,6 +19,9 @@ namespace nestor::bench {
 LoopResult MeasureCreates(const std::string& address, int in_flight, absl::Duration duration,
                           int machines, std::atomic<int64_t>* next);
 
+// Machines number 0 to `count` - 1, each on a host of its own, of which there is no agent.
+absl::Status CreateMachines(const std::string& address, int count);
+
 // Round trips of one message each way on an open Sync stream of the echo: their median.
 absl::StatusOr<absl::Duration> MeasureStreamRoundTrip(const std::string& address);
 
@@ -34,8 +37,6 @@ class NestorUnderTest {
   // Resident memory in bytes.
   absl::StatusOr<int64_t> ResidentBytes() const;
 
-  // Machines number 0 to `count` - 1, each on a host of its own, of which there is no agent.
-  absl::Status CreateMachines(int count);
   // Bindings number `first` to `first` + `count` - 1 over `machines` machines, in batches of
   // 1000, four at a time; how long that took.
   absl::StatusOr<absl::Duration> CreateBatches(int64_t first, int64_t count, int machines);
@@ -52,8 +53,6 @@ class NestorUnderTest {
   std::string api_address() const { return "unix:" + directory_ + "/api.sock"; }
 
  private:
-  // With its host.
-  absl::Status CreateMachine(const v1::VirtualMachine& machine);
   absl::Status StartAgentAndGuest();
 
   const std::string directory_;
