@@ -111,6 +111,35 @@ TEST(Durability, KillAtAnyMomentLosesNoAcknowledgedIntent) {
   }
 }
 
+TEST(Durability, StopUnderLoadIsOrderlyAndKeepsWhatWasAcknowledged) {
+  LocalCluster cluster;
+  cluster.StartServer();
+  DeclareMachine(cluster);
+  Acknowledged acknowledged;
+  std::atomic<uint32_t> next_pasid{1};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kWriters; ++i) {
+    clients.emplace_back([&] { WriteUntilRefused(cluster, next_pasid, acknowledged); });
+  }
+  // One that never ends by itself.
+  clients.emplace_back([&] {
+    grpc::ClientContext context;
+    v1::WatchRequest request;
+    request.add_kinds(v1::WatchRequest::KIND_PASID_BINDING);
+    auto stream = cluster.watch().Watch(&context, request);
+    v1::WatchResponse event;
+    while (stream->Read(&event)) {
+    }
+  });
+  EXPECT_TRUE(acknowledged.WaitForCount(50));
+  const auto code = cluster.StopServer();
+  ASSERT_TRUE(code.ok()) << code.status();
+  EXPECT_EQ(*code, 0);
+  for (std::thread& client : clients) client.join();
+  cluster.StartServer();
+  EXPECT_THAT(ListBindings(cluster), ::testing::IsSupersetOf(acknowledged.names()));
+}
+
 // Every file of a directory with its content.
 std::map<std::string, std::string> ReadFiles(const std::string& directory) {
   std::map<std::string, std::string> files;
