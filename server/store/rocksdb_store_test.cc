@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <thread>
 
 #include "api/support/errors.h"
 #include "server/store/fault_injecting_file_system.h"
@@ -29,7 +30,7 @@ class RocksDbStoreTest : public ::testing::Test {
 
   // Commits one transaction with each durability while the commit thread is busy, so that
   // they share a group.
-  std::vector<absl::StatusOr<int64_t>> CommitAsOneGroup(Store& store,
+  std::vector<absl::StatusOr<int64_t>> CommitAsOneGroup(RocksDbStore& store,
                                                         std::vector<Durability> durabilities) {
     std::promise<void> blocked;
     std::promise<void> release;
@@ -38,6 +39,9 @@ class RocksDbStoreTest : public ::testing::Test {
       release.get_future().wait();
     });
     blocked.get_future().wait();
+    // Once it is taken, the commit thread waits until the one before is told of.
+    store.Commit({}, [](auto) {});
+    while (store.Queued() > 0) std::this_thread::yield();
     std::vector<std::promise<absl::StatusOr<int64_t>>> answers(durabilities.size());
     for (size_t i = 0; i < durabilities.size(); ++i) {
       store.Commit({{}, {{std::to_string(i), "value"}}, {}, durabilities[i]},
