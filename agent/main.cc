@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,6 +37,7 @@
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
+#include "api/support/transport_options.h"
 #include "api/support/uuid.h"
 
 namespace nestor::agent {
@@ -49,7 +49,7 @@ struct Config {
   std::string run_dir = "/run/nestor-agent";
   std::string kernel = "linux";
   int sim_devices = 2;
-  bool insecure = false;
+  TransportSecurity security;
   std::string metrics_listen;
   std::string log_level = "info";
   std::string log_format = "text";
@@ -62,6 +62,8 @@ constexpr char kFooter[] = R"(Examples:
   nestor-agent --host host-a --server unix:/run/nestor/agents.sock --insecure
   nestor-agent --host host-a --server 127.0.0.1:7441 --insecure --kernel sim --sim-devices 4
   nestor-agent --host host-a --server 127.0.0.1:7441 --insecure --kernel sim:/tmp/sim.sock
+  nestor-agent --host host-a --server nestor.example:7441 \
+      --tls-cert tls.crt --tls-key tls.key --tls-ca ca.crt
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start, 2 wrong usage.
 Virtual machine monitors connect to RUN_DIR/vmm/PROJECT.VM/BDF.sock (vfio-user).)";
@@ -130,6 +132,8 @@ class VmmServerEndpoints final : public VmmEndpoints {
 absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   RETURN_IF_ERROR(TakeHostLock(config.run_dir));
   SystemClock clock;
+  ASSIGN_OR_RETURN(auto credentials,
+                   MakeChannelCredentials(config.security, config.server, clock.Now()));
   ASSIGN_OR_RETURN(const Kernel kernel, MakeKernel(config));
   Type1Backend backend(*kernel.syscalls);
   ASSIGN_OR_RETURN(const std::vector<DeviceFacts> devices,
@@ -174,8 +178,7 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   reconciler = &host_reconciler;
   ServerSession server_session(
       loop, host_reconciler,
-      grpc::CreateCustomChannel(config.server, grpc::InsecureChannelCredentials(),
-                                ClientChannelArguments()),
+      grpc::CreateCustomChannel(config.server, credentials, ClientChannelArguments()),
       ReconnectPolicy(), [&](bool connected, int64_t epoch) {
         metrics.OnSession(connected, epoch);
         ready = connected;
@@ -200,7 +203,7 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
 
 absl::Status CheckConfig(const Config& config) {
   RETURN_IF_ERROR(HostName::Parse(absl::StrCat("hosts/", config.host)).status());
-  return CheckPlaintext(config.server, config.insecure);
+  return CheckTransport(config.security, config.server);
 }
 
 }  // namespace
@@ -225,8 +228,8 @@ int main(int argc, char** argv) {
                  "Devices of the simulated kernel in this process")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app.add_flag("--insecure", config.insecure,
-               "Speak plaintext; only to a loopback address or unix socket");
+  nestor::AddTransportOptions(&app, &config.security);
+  nestor::AddReloadOption(&app, &config.security);
   app.add_option("--log-level", config.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();

@@ -76,6 +76,14 @@ std::string ResourceOf(const Details& details) {
   return resource == details.info.metadata().end() ? "" : TerminalSafe(resource->second);
 }
 
+// Whether a server was there, but the two could not agree on how to speak. A server ends the
+// connection of a client whose certificate it does not like without a word.
+bool IsTlsFailure(const absl::Status& status) {
+  return absl::IsUnavailable(status) && absl::StrContains(status.message(), "failed to connect") &&
+         (absl::StrContains(status.message(), "handshake failed") ||
+          absl::StrContains(status.message(), "Socket closed"));
+}
+
 std::string NextStepText(const absl::Status& status, const Details& details,
                          absl::string_view server) {
   const std::string resource = ResourceOf(details);
@@ -86,11 +94,18 @@ std::string NextStepText(const absl::Status& status, const Details& details,
   if (absl::IsNotFound(status)) {
     return absl::StrCat("`", ListCommand(resource), "` shows what exists");
   }
+  if (IsTlsFailure(status)) {
+    return absl::StrCat("check that nestor-server speaks TLS on ", server,
+                        " as you do, or plaintext; its log says why it refused a certificate");
+  }
   if (ExitCodeOf(status) == ExitCode::kUnreachable) {
     return absl::StrCat("check that nestor-server runs and listens on ", server,
                         "; --server or NESTOR_SERVER names another");
   }
-  if (absl::IsUnimplemented(status)) return "use a nestorctl and a nestor-server of one version";
+  if (absl::IsUnimplemented(status)) {
+    return absl::StrCat("use a nestorctl and a nestor-server of one version, and see that ", server,
+                        " is the server's --listen address");
+  }
   return "";
 }
 

@@ -50,6 +50,15 @@ TEST(ErrorText, UnreachableServerIsNamed) {
             "NESTOR_SERVER names another\n");
 }
 
+TEST(ErrorText, DisagreementAboutTlsIsToldFromAnAbsentServer) {
+  for (const char* last : {"Tls handshake failed: certificate verify failed", "Socket closed"}) {
+    const auto refused = absl::UnavailableError(
+        std::string("failed to connect to all addresses; last error: ") + last);
+    EXPECT_THAT(ErrorText("list hosts", refused, kServer),
+                ::testing::HasSubstr("  next:    check that nestor-server speaks TLS on unix:/s"));
+  }
+}
+
 TEST(ErrorText, FullQueueSaysWhenToRetry) {
   EXPECT_THAT(ErrorText("apply x", errors::QueueFull("commits", absl::Seconds(2)), kServer),
               ::testing::HasSubstr("  retry:   after 2s\n"));

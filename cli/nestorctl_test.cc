@@ -82,7 +82,7 @@ TEST(Nestorctl, UnknownCommandIsAnsweredWithTheNearest) {
 TEST(Nestorctl, PlaintextMustBeAskedForAndStaysOnTheMachine) {
   const ShellOutcome secure = RunNestorctl("get hosts 2>&1");
   EXPECT_EQ(secure.exit_code, 2);
-  EXPECT_THAT(secure.out, HasSubstr("TLS is not there yet"));
+  EXPECT_THAT(secure.out, HasSubstr("give --tls-cert, --tls-key and --tls-ca, or --insecure"));
   const ShellOutcome remote = RunNestorctl("get hosts --insecure --server example.com:7440 2>&1");
   EXPECT_EQ(remote.exit_code, 2);
   EXPECT_THAT(remote.out, HasSubstr("stays on this machine"));

@@ -15,6 +15,7 @@
 #include "api/support/monitoring.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
+#include "api/support/transport_options.h"
 #include "api/support/uuid.h"
 #include "server/metrics.h"
 #include "server/reconcile/agent_sessions.h"
@@ -31,7 +32,9 @@ struct Config {
   std::string data_dir = "/var/lib/nestor";
   std::string listen = "unix:/run/nestor/server.sock";
   std::string agent_listen = "unix:/run/nestor/agents.sock";
-  bool insecure = false;
+  std::string admin_listen;   // empty: no such server
+  std::string health_listen;  // the same
+  TransportSecurity security;
   std::string metrics_listen;
   bool reflection = false;
   int lease_seconds = 40;
@@ -42,9 +45,11 @@ struct Config {
 constexpr char kFooter[] = R"(Examples:
   nestor-server --data-dir ./data --listen 127.0.0.1:7440 --agent-listen 127.0.0.1:7441 --insecure
   nestor-server --data-dir ./data --listen unix:./api.sock --agent-listen unix:./agents.sock --insecure
+  nestor-server --listen 0.0.0.0:7440 --agent-listen 0.0.0.0:7441 --admin-listen 127.0.0.1:7442 \
+      --tls-cert tls.crt --tls-key tls.key --tls-ca ca.crt
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start (the store is damaged, in use or
-of a newer version; an address is taken), 2 wrong usage.)";
+of a newer version; an address is taken; a TLS file cannot be used), 2 wrong usage.)";
 
 // A connected client has that long to end its call when the server stops.
 constexpr absl::Duration kDrain = absl::Seconds(5);
@@ -53,6 +58,26 @@ StateCounts StatesOf(const ClusterState& state) {
   StateCounts counts;
   state.Read([&](const View& view) { counts = view.CountStates(); });
   return counts;
+}
+
+// Those that the configuration wants of the servers that hold nothing of Nestor's.
+absl::StatusOr<std::vector<std::unique_ptr<GrpcServer>>> StartSideServers(const Config& config) {
+  std::vector<std::unique_ptr<GrpcServer>> servers;
+  if (!config.admin_listen.empty()) {
+    ASSIGN_OR_RETURN(servers.emplace_back(),
+                     GrpcServer::StartAdmin(config.admin_listen, config.security));
+  }
+  if (!config.health_listen.empty()) {
+    ASSIGN_OR_RETURN(servers.emplace_back(), GrpcServer::StartHealth(config.health_listen));
+  }
+  return servers;
+}
+
+absl::Status CheckConfig(const Config& config) {
+  RETURN_IF_ERROR(CheckTransport(config.security, config.listen));
+  RETURN_IF_ERROR(CheckTransport(config.security, config.agent_listen));
+  if (config.admin_listen.empty()) return absl::OkStatus();
+  return CheckTransport(config.security, config.admin_listen);
 }
 
 absl::Status Run(const Config& config, const StopSignal& stop_signal) {
@@ -78,12 +103,13 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   auto agent_service = MakeAgentService(sessions);
   ApiServices api(*state, NewUuid);
   ASSIGN_OR_RETURN(auto agents, GrpcServer::Start({config.agent_listen,
-                                                   config.insecure,
+                                                   config.security,
                                                    {agent_service.get()},
                                                    config.reflection,
                                                    &metrics}));
-  ASSIGN_OR_RETURN(auto clients, GrpcServer::Start({config.listen, config.insecure, api.services(),
+  ASSIGN_OR_RETURN(auto clients, GrpcServer::Start({config.listen, config.security, api.services(),
                                                     config.reflection, &metrics}));
+  ASSIGN_OR_RETURN(auto side_servers, StartSideServers(config));
   std::atomic<bool> ready = true;
   std::unique_ptr<MonitoringServer> monitoring;
   if (!config.metrics_listen.empty()) {
@@ -98,6 +124,7 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   ready = false;
   api.End();
   sessions.Drain();
+  for (auto& server : side_servers) server->Drain(absl::ZeroDuration());
   clients->Drain(kDrain);
   agents->Drain(kDrain);
   loop.Stop();
@@ -121,9 +148,13 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--agent-listen", config.agent_listen, "Address for agents")
       ->capture_default_str();
-  app.add_flag("--insecure", config.insecure,
-               "Speak plaintext; only on a loopback address or unix socket");
-  app.add_flag("--reflection", config.reflection, "Serve gRPC reflection");
+  app.add_option("--admin-listen", config.admin_listen,
+                 "Address for operators: gRPC reflection and channelz (default: none)");
+  app.add_option("--health-listen", config.health_listen,
+                 "Address for probes: grpc.health.v1 alone, in plaintext (default: none)");
+  nestor::AddTransportOptions(&app, &config.security);
+  nestor::AddReloadOption(&app, &config.security);
+  app.add_flag("--reflection", config.reflection, "Serve gRPC reflection to clients and agents");
   app.add_option("--lease", config.lease_seconds,
                  "Seconds after which a silent host becomes UNKNOWN")
       ->check(CLI::Range(2, 3600))
@@ -144,6 +175,10 @@ int main(int argc, char** argv) {
   nestor::log::Start(
       config.log_format == "json" ? nestor::log::Format::kJson : nestor::log::Format::kText,
       config.log_level);
+  if (absl::Status status = nestor::server::CheckConfig(config); !status.ok()) {
+    std::cerr << "nestor-server: " << status.message() << "\n";
+    return 2;
+  }
   const nestor::StopSignal stop_signal;
   if (absl::Status status = nestor::server::Run(config, stop_signal); !status.ok()) {
     std::cerr << "nestor-server: " << status.message() << "\n";

@@ -94,6 +94,28 @@ absl::Status ProtocolError(absl::string_view what) {
                    absl::StrCat("agent protocol: ", what), {});
 }
 
+absl::Status IdentityUnknown(absl::string_view caller) {
+  return MakeError(
+      absl::StatusCode::kPermissionDenied, "IDENTITY_UNKNOWN",
+      absl::StrCat("the certificate names ", caller.empty() ? "nobody" : Printable(caller),
+                   "; it needs one URI such as spiffe://DOMAIN/agent/HOST or "
+                   "spiffe://DOMAIN/project/ID/writer"),
+      {{"caller", Printable(caller)}});
+}
+
+absl::Status IdentityMismatch(absl::string_view caller, absl::string_view host) {
+  return MakeError(absl::StatusCode::kPermissionDenied, "IDENTITY_MISMATCH",
+                   absl::StrCat(Printable(caller), " may not speak for ", Printable(host),
+                                "; start the agent with the --host of its certificate"),
+                   {{"caller", Printable(caller)}, {"resource", Printable(host)}});
+}
+
+absl::Status RoleDenied(absl::string_view caller, absl::string_view allowed) {
+  return MakeError(absl::StatusCode::kPermissionDenied, "ROLE_DENIED",
+                   absl::StrCat("this service is for ", allowed, ", not for ", Printable(caller)),
+                   {{"caller", Printable(caller)}});
+}
+
 absl::Status NotFound(absl::string_view name) {
   return MakeError(absl::StatusCode::kNotFound, "NOT_FOUND",
                    absl::StrCat(Printable(name), " does not exist"),

@@ -40,6 +40,10 @@ namespace errors {
 absl::Status FieldInvalid(absl::string_view field, absl::string_view description);
 absl::Status RequestIdReused(absl::string_view request_id);
 absl::Status ProtocolError(absl::string_view what);
+// PERMISSION_DENIED; `caller` is who the certificate says it is.
+absl::Status IdentityUnknown(absl::string_view caller);
+absl::Status IdentityMismatch(absl::string_view caller, absl::string_view host);
+absl::Status RoleDenied(absl::string_view caller, absl::string_view allowed);
 // NOT_FOUND
 absl::Status NotFound(absl::string_view name);
 // ALREADY_EXISTS

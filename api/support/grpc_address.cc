@@ -24,14 +24,15 @@ bool IsLocalAddress(absl::string_view address) {
 absl::Status CheckPlaintext(absl::string_view address, bool insecure) {
   if (!insecure) {
     return absl::InvalidArgumentError(
-        "TLS is not there yet: pass --insecure to speak plaintext on a loopback address or unix "
-        "socket");
+        "no certificate: give --tls-cert, --tls-key and --tls-ca, or --insecure to speak plaintext "
+        "on a loopback address or unix socket");
   }
   if (!IsLocalAddress(address)) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", Printable(address),
                      "\" is neither a loopback address nor a unix socket: plaintext (--insecure) "
-                     "stays on this machine; use e.g. 127.0.0.1:PORT or unix:PATH"));
+                     "stays on this machine; use e.g. 127.0.0.1:PORT or unix:PATH, or --tls-cert, "
+                     "--tls-key and --tls-ca"));
   }
   return absl::OkStatus();
 }

@@ -1,7 +1,6 @@
 #include "cli/commands/connection.h"
 
 #include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 
 #include <utility>
 
@@ -9,11 +8,12 @@
 
 namespace nestor::cli {
 
-Connection::Connection(std::string server, absl::Duration call_timeout)
+Connection::Connection(std::string server, std::shared_ptr<grpc::ChannelCredentials> credentials,
+                       absl::Duration call_timeout)
     : server_(std::move(server)),
       call_timeout_(call_timeout),
-      channel_(grpc::CreateCustomChannel(server_, grpc::InsecureChannelCredentials(),
-                                         ClientChannelArguments())),
+      channel_(
+          grpc::CreateCustomChannel(server_, std::move(credentials), ClientChannelArguments())),
       hosts_(channel_),
       virtual_machines_(channel_),
       bindings_(channel_),

@@ -3,6 +3,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/security/credentials.h>
 
 #include <memory>
 #include <string>
@@ -22,7 +23,8 @@ namespace nestor::cli {
 class Connection {
  public:
   // `call_timeout` bounds each unary call.
-  Connection(std::string server, absl::Duration call_timeout);
+  Connection(std::string server, std::shared_ptr<grpc::ChannelCredentials> credentials,
+             absl::Duration call_timeout);
 
   // Makes one unary call, e.g. Call(connection.hosts(), &v1::HostService::Stub::GetHost,
   // request). A server that cannot be reached answers UNAVAILABLE at once.

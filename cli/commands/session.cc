@@ -1,7 +1,8 @@
 #include "cli/commands/session.h"
 
-#include "api/support/grpc_address.h"
 #include "api/support/resource_name.h"
+#include "api/support/status_macros.h"
+#include "api/support/transport_options.h"
 #include "cli/text.h"
 
 namespace nestor::cli {
@@ -38,10 +39,11 @@ void Session::AddGlobalOptions(CLI::App* app) {
       ->type_name("ADDRESS")
       ->envname("NESTOR_SERVER")
       ->capture_default_str();
-  app->add_flag("--insecure", options_.insecure,
-                "Speak plaintext; needed since TLS is not there yet, and possible on unix "
-                "sockets and loopback addresses only")
-      ->envname("NESTOR_INSECURE");
+  AddTransportOptions(app, &options_.security);
+  app->get_option("--tls-cert")->envname("NESTOR_TLS_CERT");
+  app->get_option("--tls-key")->envname("NESTOR_TLS_KEY");
+  app->get_option("--tls-ca")->envname("NESTOR_TLS_CA");
+  app->get_option("--insecure")->envname("NESTOR_INSECURE");
   app->add_option("--timeout", options_.timeout,
                   "How long each call may take (10s), or how long to wait where the command "
                   "waits (60s)")
@@ -59,9 +61,10 @@ void Session::AddGlobalOptions(CLI::App* app) {
 }
 
 absl::StatusOr<std::unique_ptr<Connection>> Session::Connect() const {
-  absl::Status plaintext = CheckPlaintext(options_.server, options_.insecure);
-  if (!plaintext.ok()) return plaintext;
-  return std::make_unique<Connection>(options_.server, Timeout(kDefaultCallTimeout));
+  ASSIGN_OR_RETURN(auto credentials,
+                   MakeChannelCredentials(options_.security, options_.server, absl::Now()));
+  return std::make_unique<Connection>(options_.server, std::move(credentials),
+                                      Timeout(kDefaultCallTimeout));
 }
 
 absl::Duration Session::Timeout(absl::Duration otherwise) const {

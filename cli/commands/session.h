@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "api/support/tls_credentials.h"
 #include "cli/commands/connection.h"
 #include "cli/error_text.h"
 #include "cli/exit_code.h"
@@ -32,7 +33,7 @@ struct Console {
 // The options that every command has.
 struct GlobalOptions {
   std::string server;
-  bool insecure = false;
+  TransportSecurity security;
   std::string timeout;
   std::string output = "table";
   std::string project = "default";

@@ -7,8 +7,13 @@
 #include <optional>
 #include <utility>
 
+#include "api/support/errors.h"
 #include "api/support/grpc_status.h"
+#include "api/support/log.h"
+#include "api/support/resource_name.h"
+#include "api/support/status_macros.h"
 #include "nestor/v1/agent_service.grpc.pb.h"
+#include "server/service/caller.h"
 
 namespace nestor::server {
 namespace {
@@ -36,9 +41,15 @@ class StreamHandle final : public AgentStream {
 
 class SyncReactor final : public grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse> {
  public:
-  explicit SyncReactor(AgentSessions& sessions)
-      : sessions_(sessions), handle_(std::make_shared<StreamHandle>(this)) {
-    StartRead(&incoming_);
+  SyncReactor(AgentSessions& sessions, Caller caller)
+      : sessions_(sessions),
+        caller_(std::move(caller)),
+        handle_(std::make_shared<StreamHandle>(this)) {
+    if (absl::Status status = CheckAgent(caller_); status.ok()) {
+      StartRead(&incoming_);
+    } else {
+      Refuse(std::move(status));
+    }
   }
 
   void Send(v1::SyncResponse message) {
@@ -66,6 +77,10 @@ class SyncReactor final : public grpc::ServerBidiReactor<v1::SyncRequest, v1::Sy
       Close(absl::OkStatus());
       return;
     }
+    if (absl::Status status = CheckMessage(); !status.ok()) {
+      Refuse(std::move(status));
+      return;
+    }
     sessions_.OnMessage(handle_, std::move(incoming_), [handle = handle_] { handle->ReadNext(); });
   }
 
@@ -86,6 +101,18 @@ class SyncReactor final : public grpc::ServerBidiReactor<v1::SyncRequest, v1::Sy
   }
 
  private:
+  // An agent speaks for its own host only.
+  absl::Status CheckMessage() const {
+    if (!incoming_.has_hello()) return absl::OkStatus();
+    return CheckAgentOf(caller_, incoming_.hello().host());
+  }
+
+  void Refuse(absl::Status status) {
+    log::Warn({{"caller", Printable(caller_.name)}, {"error", ErrorReason(status)}},
+              "refused an agent: {}", log::Text(status));
+    Close(std::move(status));
+  }
+
   // One write at a time; the end comes after the last.
   void WriteNext() {
     if (writing_ || finished_) return;
@@ -99,6 +126,7 @@ class SyncReactor final : public grpc::ServerBidiReactor<v1::SyncRequest, v1::Sy
   }
 
   AgentSessions& sessions_;
+  const Caller caller_;
   const std::shared_ptr<StreamHandle> handle_;
   v1::SyncRequest incoming_;
 
@@ -129,21 +157,28 @@ class AgentService final : public v1::AgentService::CallbackService {
   explicit AgentService(AgentSessions& sessions) : sessions_(sessions) {}
 
   grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>* Sync(
-      grpc::CallbackServerContext* /*context*/) override {
-    return new SyncReactor(sessions_);
+      grpc::CallbackServerContext* context) override {
+    return new SyncReactor(sessions_, CallerOf(*context->auth_context()));
   }
 
   grpc::ServerUnaryReactor* RenewLease(grpc::CallbackServerContext* context,
                                        const v1::RenewLeaseRequest* request,
                                        v1::RenewLeaseResponse* response) override {
-    auto ttl = sessions_.Renew(request->host(), request->session_id());
-    if (ttl.ok()) response->mutable_lease_ttl()->set_seconds(absl::ToInt64Seconds(*ttl));
     auto* reactor = context->DefaultReactor();
-    reactor->Finish(ToGrpcStatus(ttl.status()));
+    reactor->Finish(ToGrpcStatus(Renew(*context, *request, response)));
     return reactor;
   }
 
  private:
+  absl::Status Renew(const grpc::CallbackServerContext& context,
+                     const v1::RenewLeaseRequest& request, v1::RenewLeaseResponse* response) {
+    RETURN_IF_ERROR(CheckAgentOf(CallerOf(*context.auth_context()), request.host()));
+    ASSIGN_OR_RETURN(const absl::Duration ttl,
+                     sessions_.Renew(request.host(), request.session_id()));
+    response->mutable_lease_ttl()->set_seconds(absl::ToInt64Seconds(ttl));
+    return absl::OkStatus();
+  }
+
   AgentSessions& sessions_;
 };
 

@@ -13,6 +13,7 @@
 #include "server/core/explain.h"
 #include "server/core/intent.h"
 #include "server/core/list_query.h"
+#include "server/service/caller.h"
 #include "server/service/parked_calls.h"
 #include "server/service/unary_call.h"
 #include "server/service/wait_call.h"
@@ -208,9 +209,9 @@ class PasidBindingServiceImpl final : public v1::PasidBindingService::CallbackSe
     return ReadCall(context, state_, *request, response,
                     [&](const View& view) { return List(view, *request); });
   }
-  Reactor* WaitPasidBinding(Context* /*context*/, const v1::WaitPasidBindingRequest* request,
+  Reactor* WaitPasidBinding(Context* context, const v1::WaitPasidBindingRequest* request,
                             v1::WaitPasidBindingResponse* response) override {
-    return WaitCall::Start(state_, parked_, *request, response);
+    return WaitCall::Start(state_, parked_, CallerOf(*context->auth_context()), *request, response);
   }
   Reactor* ExplainPasidBinding(Context* context, const v1::ExplainPasidBindingRequest* request,
                                v1::ExplainPasidBindingResponse* response) override {
@@ -235,9 +236,9 @@ class WatchServiceImpl final : public v1::WatchService::CallbackService {
       : history_(state, options.history),
         sources_{state, history_, parked, options.bookmark_interval} {}
 
-  grpc::ServerWriteReactor<v1::WatchResponse>* Watch(Context* /*context*/,
+  grpc::ServerWriteReactor<v1::WatchResponse>* Watch(Context* context,
                                                      const v1::WatchRequest* request) override {
-    return WatchCall::Start(sources_, *request);
+    return WatchCall::Start(sources_, CallerOf(*context->auth_context()), *request);
   }
 
  private:

@@ -226,11 +226,12 @@ TEST_F(ApiServicesTest, EndFinishesParkedCallsAndRefusesNewOnes) {
 }
 
 TEST(GrpcServer, AddressThatCannotBeListenedOnIsRefused) {
-  const absl::Status plaintext = GrpcServer::Start({"127.0.0.1:0", false, {}}).status();
+  const absl::Status plaintext = GrpcServer::Start({.address = "127.0.0.1:0"}).status();
   EXPECT_EQ(plaintext.code(), absl::StatusCode::kInvalidArgument);
   TemporaryDirectory directory;
   const std::string nowhere = "unix:" + directory.path() + "/no/such/directory";
-  const absl::Status refused = GrpcServer::Start({nowhere, true, {}}).status();
+  const absl::Status refused =
+      GrpcServer::Start({.address = nowhere, .security = {.insecure = true}}).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(refused.message()), HasSubstr(nowhere));
 }

@@ -71,7 +71,7 @@ class GrpcServerTest : public ::testing::Test {
 };
 
 TEST_F(GrpcServerTest, SaysNotServingBeforeItStops) {
-  auto server = GrpcServer::Start({address_, true, {}});
+  auto server = GrpcServer::Start({.address = address_, .security = {.insecure = true}});
   ASSERT_TRUE(server.ok()) << server.status();
   HealthWatch health(address_);
   EXPECT_EQ(health.Next(), kServing);
@@ -83,7 +83,7 @@ TEST_F(GrpcServerTest, SaysNotServingBeforeItStops) {
 }
 
 TEST_F(GrpcServerTest, PlaintextThatNobodyAskedForIsRefused) {
-  auto server = GrpcServer::Start({address_, false, {}});
+  auto server = GrpcServer::Start({.address = address_});
   EXPECT_EQ(server.status().code(), absl::StatusCode::kInvalidArgument);
 }
 

@@ -59,9 +59,25 @@ absl::StatusOr<Response> Call(Stub& stub,
   return response;
 }
 
+// Any bytes as the request of "package.Service/Method".
+inline absl::Status CallRaw(const std::shared_ptr<grpc::Channel>& channel,
+                            const std::string& method, const std::string& request) {
+  grpc::ClientContext context;
+  LimitCall(&context);
+  const grpc::Slice slice(request);
+  const grpc::ByteBuffer request_bytes(&slice, 1);
+  grpc::ByteBuffer response_bytes;
+  std::promise<grpc::Status> done;
+  grpc::GenericStub(channel).UnaryCall(
+      &context, "/" + method, grpc::StubOptions(), &request_bytes, &response_bytes,
+      [&done](grpc::Status status) { done.set_value(std::move(status)); });
+  return FromGrpcStatus(done.get_future().get());
+}
+
 struct TestServerOptions {
   absl::Duration lease_ttl = absl::Seconds(40);
-  ApiServices::Options api;
+  ApiServices::Options api = {};
+  TransportSecurity security = {.tls = {}, .insecure = true};
 };
 
 // The reason of a refusal; empty where there was none.
@@ -92,18 +108,13 @@ class TestServer {
   v1::WatchService::Stub& watch() { return *watch_; }
   v1::AgentService::Stub& agents() { return *agents_; }
 
+  // Where clients and agents connect; each is a server of its own.
+  std::string ClientAddress() const { return "unix:" + directory_.path() + "/clients"; }
+  std::string AgentAddress() const { return "unix:" + directory_.path() + "/agents"; }
+
   // Any bytes as the request of "nestor.v1.Service/Method".
   absl::Status CallRaw(const std::string& method, const std::string& request) {
-    grpc::ClientContext context;
-    LimitCall(&context);
-    const grpc::Slice slice(request);
-    const grpc::ByteBuffer request_bytes(&slice, 1);
-    grpc::ByteBuffer response_bytes;
-    std::promise<grpc::Status> done;
-    grpc::GenericStub(channel_).UnaryCall(
-        &context, "/" + method, grpc::StubOptions(), &request_bytes, &response_bytes,
-        [&done](grpc::Status status) { done.set_value(std::move(status)); });
-    return FromGrpcStatus(done.get_future().get());
+    return nestor::server::CallRaw(channel_, method, request);
   }
 
   // Whether the state comes to fulfil `condition`.
@@ -137,7 +148,8 @@ class TestServer {
     std::unique_ptr<AgentSessions> sessions;
     std::unique_ptr<grpc::Service> agent_service;
     std::unique_ptr<ApiServices> api;
-    std::unique_ptr<GrpcServer> server;
+    std::unique_ptr<GrpcServer> agent_server;
+    std::unique_ptr<GrpcServer> client_server;
   };
 
   static std::string NewUuid() {
@@ -154,24 +166,25 @@ class TestServer {
                                         AgentSessions::Options{.lease_ttl = options_.lease_ttl});
     running_->agent_service = MakeAgentService(*running_->sessions);
     running_->api = std::make_unique<ApiServices>(*running_->state, NewUuid, options_.api);
-    GrpcServerOptions options;
-    options.address = "unix:" + directory_.path() + "/socket";
-    options.insecure = true;
-    options.services = running_->api->services();
-    options.services.push_back(running_->agent_service.get());
-    running_->server = GrpcServer::Start(options).value();
-    channel_ = grpc::CreateChannel(options.address, grpc::InsecureChannelCredentials());
+    running_->agent_server =
+        GrpcServer::Start({AgentAddress(), options_.security, {running_->agent_service.get()}})
+            .value();
+    running_->client_server =
+        GrpcServer::Start({ClientAddress(), options_.security, running_->api->services()}).value();
+    channel_ = grpc::CreateChannel(ClientAddress(), grpc::InsecureChannelCredentials());
     hosts_ = v1::HostService::NewStub(channel_);
     machines_ = v1::VirtualMachineService::NewStub(channel_);
     bindings_ = v1::PasidBindingService::NewStub(channel_);
     watch_ = v1::WatchService::NewStub(channel_);
-    agents_ = v1::AgentService::NewStub(channel_);
+    agents_ = v1::AgentService::NewStub(
+        grpc::CreateChannel(AgentAddress(), grpc::InsecureChannelCredentials()));
   }
 
   void Stop() {
     running_->api->End();
     running_->sessions->Drain();
-    running_->server->Drain(absl::ZeroDuration());
+    running_->client_server->Drain(absl::ZeroDuration());
+    running_->agent_server->Drain(absl::ZeroDuration());
     running_->loop.Stop();
     // What is still queued may call back into what goes now.
     CommitAndWait(*store_, Transaction()).value();

@@ -1,5 +1,5 @@
-// The one way a unary call goes: validate, read or mutate, reply; each absl::Status becomes
-// a gRPC status here.
+// The one way a unary call of a client goes: who calls, validate, read or mutate, reply; each
+// absl::Status becomes a gRPC status here.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -9,9 +9,11 @@
 
 #include "absl/strings/string_view.h"
 #include "api/support/grpc_status.h"
+#include "api/support/status_macros.h"
 #include "server/core/decision.h"
 #include "server/core/validation.h"
 #include "server/reconcile/cluster_state.h"
+#include "server/service/caller.h"
 
 namespace nestor::server {
 
@@ -22,11 +24,18 @@ inline grpc::ServerUnaryReactor* FinishCall(grpc::CallbackServerContext* context
   return reactor;
 }
 
+// Whether the call may be answered: who calls is checked before what is asked.
+template <typename Request>
+absl::Status CheckCall(const grpc::CallbackServerContext& context, const Request& request) {
+  RETURN_IF_ERROR(CheckClient(CallerOf(*context.auth_context())));
+  return Validate(request);
+}
+
 // `read` is absl::StatusOr<Response>(const View&).
 template <typename Request, typename Response, typename Read>
 grpc::ServerUnaryReactor* ReadCall(grpc::CallbackServerContext* context, ClusterState& state,
                                    const Request& request, Response* response, Read read) {
-  absl::Status status = Validate(request);
+  absl::Status status = CheckCall(*context, request);
   if (status.ok()) {
     state.Read([&](const View& view) {
       auto result = read(view);
@@ -43,7 +52,9 @@ template <typename Request, typename Response>
 grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, ClusterState& state,
                                      absl::string_view scope, const Request& request,
                                      Response* response, ClusterState::Decide decide) {
-  if (absl::Status status = Validate(request); !status.ok()) return FinishCall(context, status);
+  if (absl::Status status = CheckCall(*context, request); !status.ok()) {
+    return FinishCall(context, status);
+  }
   if (context->IsCancelled()) return FinishCall(context, absl::CancelledError("cancelled"));
   ClusterState::MutateOptions options;
   options.validate_only = request.validate_only();

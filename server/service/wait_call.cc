@@ -34,16 +34,17 @@ bool NeverWillBe(const v1::PasidBinding& binding, int64_t generation) {
 
 }  // namespace
 
-WaitCall* WaitCall::Start(ClusterState& state, ParkedCalls& parked,
+WaitCall* WaitCall::Start(ClusterState& state, ParkedCalls& parked, const Caller& caller,
                           const v1::WaitPasidBindingRequest& request,
                           v1::WaitPasidBindingResponse* response) {
   std::shared_ptr<WaitCall> call(new WaitCall(state, parked, request, response));
   call->self_ = call;
-  call->Begin();
+  call->Begin(caller);
   return call.get();
 }
 
-void WaitCall::Begin() {
+void WaitCall::Begin(const Caller& caller) {
+  if (absl::Status status = CheckClient(caller); !status.ok()) return End(status);
   if (absl::Status status = Validate(request_); !status.ok()) return End(status);
   const std::weak_ptr<WaitCall> weak = self_;
   ticket_ = parked_.Add([weak] {

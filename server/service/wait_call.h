@@ -9,6 +9,7 @@
 
 #include "nestor/v1/pasid_binding_service.pb.h"
 #include "server/reconcile/cluster_state.h"
+#include "server/service/caller.h"
 #include "server/service/parked_calls.h"
 
 namespace nestor::server {
@@ -16,7 +17,7 @@ namespace nestor::server {
 // Keeps itself until gRPC is done with it.
 class WaitCall final : public grpc::ServerUnaryReactor {
  public:
-  static WaitCall* Start(ClusterState& state, ParkedCalls& parked,
+  static WaitCall* Start(ClusterState& state, ParkedCalls& parked, const Caller& caller,
                          const v1::WaitPasidBindingRequest& request,
                          v1::WaitPasidBindingResponse* response);
 
@@ -28,7 +29,7 @@ class WaitCall final : public grpc::ServerUnaryReactor {
            v1::WaitPasidBindingResponse* response)
       : state_(state), parked_(parked), request_(request), response_(response) {}
 
-  void Begin();
+  void Begin(const Caller& caller);
   // Ends the call if the binding is where it is wanted, or never will be.
   void Check();
   void TimeOut();

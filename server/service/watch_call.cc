@@ -80,10 +80,11 @@ std::string NextName(const View& view, ResourceKind kind, const std::string& par
 
 }  // namespace
 
-WatchCall* WatchCall::Start(const Sources& sources, const v1::WatchRequest& request) {
+WatchCall* WatchCall::Start(const Sources& sources, const Caller& caller,
+                            const v1::WatchRequest& request) {
   std::shared_ptr<WatchCall> call(new WatchCall(sources, request));
   call->self_ = call;
-  if (absl::Status status = call->Begin(); !status.ok()) {
+  if (absl::Status status = call->Begin(caller); !status.ok()) {
     call->End(status);
     return call.get();
   }
@@ -92,7 +93,8 @@ WatchCall* WatchCall::Start(const Sources& sources, const v1::WatchRequest& requ
   return call.get();
 }
 
-absl::Status WatchCall::Begin() {
+absl::Status WatchCall::Begin(const Caller& caller) {
+  RETURN_IF_ERROR(CheckClient(caller));
   RETURN_IF_ERROR(Validate(request_));
   const std::weak_ptr<WatchCall> weak = self_;
   ticket_ = sources_.parked.Add([weak] {

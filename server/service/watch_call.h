@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "nestor/v1/watch_service.pb.h"
 #include "server/reconcile/watch_history.h"
+#include "server/service/caller.h"
 #include "server/service/parked_calls.h"
 
 namespace nestor::server {
@@ -30,7 +31,8 @@ class WatchCall final : public grpc::ServerWriteReactor<v1::WatchResponse> {
     absl::Duration bookmark_interval;
   };
 
-  static WatchCall* Start(const Sources& sources, const v1::WatchRequest& request);
+  static WatchCall* Start(const Sources& sources, const Caller& caller,
+                          const v1::WatchRequest& request);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -40,7 +42,7 @@ class WatchCall final : public grpc::ServerWriteReactor<v1::WatchResponse> {
   WatchCall(const Sources& sources, v1::WatchRequest request)
       : sources_(sources), request_(std::move(request)) {}
 
-  absl::Status Begin();
+  absl::Status Begin(const Caller& caller);
   bool WantsKind(ResourceKind kind) const;
   // Writes the next message if there is one and no write is in flight.
   void Advance();
