@@ -24,6 +24,11 @@ absl::string_view LevelOf(const spdlog::details::log_msg& line) {
   return {name.data(), name.size()};
 }
 
+bool IsEmpty(const Field& field) {
+  const auto* text = std::get_if<absl::string_view>(&field.value);
+  return text != nullptr && text->empty();
+}
+
 void Append(absl::string_view text, spdlog::memory_buf_t& buffer) {
   buffer.append(text.data(), text.data() + text.size());
 }
@@ -36,7 +41,7 @@ class TextFormatter final : public spdlog::formatter {
            buffer);
     if (current_fields != nullptr) {
       for (const Field& field : *current_fields) {
-        Append(absl::StrCat(" ", field.name, "=", ValueOf(field)), buffer);
+        if (!IsEmpty(field)) Append(absl::StrCat(" ", field.name, "=", ValueOf(field)), buffer);
       }
     }
     Append("\n", buffer);
@@ -49,7 +54,7 @@ class TextFormatter final : public spdlog::formatter {
   static std::string ValueOf(const Field& field) {
     if (const auto* number = std::get_if<int64_t>(&field.value)) return absl::StrCat(*number);
     const absl::string_view text = std::get<absl::string_view>(field.value);
-    if (!text.empty() && !absl::StrContains(text, ' ')) return std::string(text);
+    if (!absl::StrContains(text, ' ')) return std::string(text);
     return absl::StrCat("\"", text, "\"");
   }
 };
@@ -62,7 +67,9 @@ class JsonFormatter final : public spdlog::formatter {
     object["level"] = std::string(LevelOf(line));
     object["message"] = std::string(line.payload.data(), line.payload.size());
     if (current_fields != nullptr) {
-      for (const Field& field : *current_fields) Put(field, object);
+      for (const Field& field : *current_fields) {
+        if (!IsEmpty(field)) Put(field, object);
+      }
     }
     // What clients send need not be UTF-8.
     Append(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), buffer);

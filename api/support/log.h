@@ -6,7 +6,7 @@
 // json:  {"time":"…","level":"info","message":"connected: …","resource":"hosts/a","epoch":7}
 //
 // Fields of one meaning have one name in both programs: resource (the name of what the line
-// is about), request_id, epoch, error (the reason in the error catalogue, or the code).
+// is about), request_id, caller, epoch, error (the reason in the error catalogue, or the code).
 #pragma once
 
 #include <spdlog/spdlog.h>
@@ -28,6 +28,7 @@ enum class Format { kText, kJson };
 // trace, debug, info, warn or error. They go to standard output. Call once, in main.
 void Start(Format format, const std::string& level);
 
+// A field of empty text is left out.
 struct Field {
   Field(absl::string_view field_name, absl::string_view text) : name(field_name), value(text) {}
   Field(absl::string_view field_name, const std::string& text)

@@ -33,6 +33,12 @@ TEST_F(LogTest, TextEndsWithTheFields) {
                                        "bindings resource=hosts/a epoch=7 error=\"not now\"\n"));
 }
 
+TEST_F(LogTest, EmptyFieldsAreLeftOut) {
+  Start(Format::kText, "info");
+  Info({{"error", ""}, {"epoch", 7}}, "done");
+  EXPECT_THAT(out_.str(), testing::EndsWith("info done epoch=7\n"));
+}
+
 TEST_F(LogTest, JsonIsOneObjectALine) {
   Start(Format::kJson, "info");
   Warn({{"resource", "hosts/a"}, {"epoch", 7}}, "said \"{}\"\n", "no");

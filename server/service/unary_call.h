@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "api/support/errors.h"
 #include "api/support/grpc_status.h"
+#include "api/support/log.h"
 #include "api/support/status_macros.h"
 #include "server/core/decision.h"
 #include "server/core/validation.h"
@@ -46,6 +48,17 @@ grpc::ServerUnaryReactor* ReadCall(grpc::CallbackServerContext* context, Cluster
   return FinishCall(context, status);
 }
 
+// What became of a mutation, for whoever looks into one client's trouble (--log-level debug).
+template <typename Request>
+void LogMutation(const grpc::CallbackServerContext& context, const Request& request,
+                 const absl::Status& status) {
+  if (!spdlog::should_log(spdlog::level::debug)) return;
+  log::Debug({{"caller", CallerOf(*context.auth_context()).name},
+              {"request_id", request.request_id()},
+              {"error", ErrorReason(status)}},
+             "{}: {}", Request::descriptor()->name(), log::Text(status));
+}
+
 // A mutation; request_ids are told apart by `scope`. Cancellation and deadline count until the
 // commit begins, never after.
 template <typename Request, typename Response>
@@ -67,7 +80,8 @@ grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, Clust
   }
   auto* reactor = context->DefaultReactor();
   state.Mutate(std::move(decide), std::move(options),
-               [reactor, response](absl::StatusOr<Applied> applied) {
+               [context, reactor, response, &request](absl::StatusOr<Applied> applied) {
+                 LogMutation(*context, request, applied.status());
                  if (applied.ok()) response->CopyFrom(*applied->reply);
                  reactor->Finish(ToGrpcStatus(applied.status()));
                });
