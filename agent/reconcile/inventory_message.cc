@@ -28,16 +28,22 @@ void FillCapabilities(const DeviceCapabilities& capabilities, v1::DeviceStatus* 
 
 }  // namespace
 
+v1::DeviceStatus ToDeviceStatus(absl::string_view backend, const DeviceFacts& facts) {
+  v1::DeviceStatus status;
+  FillFunction(facts.function, &status);
+  FillCapabilities(facts.capabilities, &status);
+  status.set_iommu_interface(backend == "type1" ? v1::IOMMU_INTERFACE_TYPE1
+                                                : v1::IOMMU_INTERFACE_IOMMUFD);
+  return status;
+}
+
 v1::Inventory ToInventoryMessage(const std::string& host, absl::string_view backend,
                                  const std::vector<DeviceFacts>& devices) {
   v1::Inventory inventory;
   for (const DeviceFacts& facts : devices) {
     v1::Device& device = *inventory.add_devices();
     device.set_name(absl::StrCat(host, "/devices/", facts.function.bdf));
-    FillFunction(facts.function, device.mutable_status());
-    FillCapabilities(facts.capabilities, device.mutable_status());
-    device.mutable_status()->set_iommu_interface(backend == "type1" ? v1::IOMMU_INTERFACE_TYPE1
-                                                                    : v1::IOMMU_INTERFACE_IOMMUFD);
+    *device.mutable_status() = ToDeviceStatus(backend, facts);
   }
   return inventory;
 }

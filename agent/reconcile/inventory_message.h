@@ -9,7 +9,9 @@
 
 namespace nestor::agent {
 
-// `host` is hosts/{host}; `backend` is IommuBackend::name() of the one that probed.
+// One device; `backend` is IommuBackend::name() of the one that probed it.
+v1::DeviceStatus ToDeviceStatus(absl::string_view backend, const DeviceFacts& facts);
+// `host` is hosts/{host}.
 v1::Inventory ToInventoryMessage(const std::string& host, absl::string_view backend,
                                  const std::vector<DeviceFacts>& devices);
 

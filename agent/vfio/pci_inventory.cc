@@ -170,15 +170,18 @@ absl::StatusOr<std::vector<PciFunction>> ListPciFunctions(kernel::Syscalls& sysc
   return functions;
 }
 
+DeviceFacts ProbeFunction(IommuBackend& backend, PciFunction function) {
+  const absl::StatusOr<DeviceCapabilities> capabilities = backend.Probe(function.bdf);
+  return {std::move(function), capabilities.ok() ? *capabilities : Unusable(capabilities.status())};
+}
+
 absl::StatusOr<std::vector<DeviceFacts>> BuildInventory(kernel::Syscalls& syscalls,
                                                         IommuBackend& backend) {
   ASSIGN_OR_RETURN(std::vector<PciFunction> functions,
                    ListPciFunctions(syscalls, PciFilter::kVfio));
   std::vector<DeviceFacts> inventory;
   for (PciFunction& function : functions) {
-    const absl::StatusOr<DeviceCapabilities> capabilities = backend.Probe(function.bdf);
-    inventory.push_back(
-        {std::move(function), capabilities.ok() ? *capabilities : Unusable(capabilities.status())});
+    inventory.push_back(ProbeFunction(backend, std::move(function)));
   }
   return inventory;
 }

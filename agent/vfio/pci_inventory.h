@@ -54,6 +54,9 @@ absl::StatusOr<PciFunction> ReadPciFunction(kernel::Syscalls& syscalls, const Bd
 absl::StatusOr<std::vector<PciFunction>> ListPciFunctions(kernel::Syscalls& syscalls,
                                                           PciFilter filter);
 
+// What probing finds about `function`; where it could not be probed, the reason why.
+DeviceFacts ProbeFunction(IommuBackend& backend, PciFunction function);
+
 // The functions bound to vfio-pci with their capabilities. One that could not be probed is
 // listed with the reason why (e.g. GROUP_BUSY), so that a host's report is always whole.
 absl::StatusOr<std::vector<DeviceFacts>> BuildInventory(kernel::Syscalls& syscalls,

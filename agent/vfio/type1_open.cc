@@ -9,11 +9,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "agent/core/kernel_error.h"
 #include "agent/kernel/uapi/vfio_type1_nesting.h"
 #include "agent/vfio/pci_inventory.h"
+#include "agent/vfio/refusal.h"
 #include "agent/vfio/type1_capability.h"
 #include "api/support/status_macros.h"
 
@@ -29,16 +29,8 @@ constexpr uint32_t kMaxInfoSize = 64 * 1024;
 // The reply may grow between asking for its size and asking for it.
 constexpr int kMaxInfoCalls = 4;
 
-// VT-d PASIDs have 20 bits, and Linux binds those of a device only if it has all of them.
-constexpr uint32_t kVtdPasidBits = 20;
-
 constexpr uint32_t kNeededFeatures =
     uapi::IOMMU_NESTING_FEAT_SYSWIDE_PASID | uapi::IOMMU_NESTING_FEAT_BIND_PGTBL;
-
-absl::Status Refuse(absl::string_view reason, absl::string_view message,
-                    absl::StatusCode code = absl::StatusCode::kFailedPrecondition) {
-  return WithReason(absl::Status(code, message), reason);
-}
 
 // `refusal` with the failed call that led to it.
 absl::Status BecauseOf(const absl::Status& cause, const absl::Status& refusal) {
@@ -52,35 +44,10 @@ int ErrnoOf(const absl::Status& status) {
   return error.has_value() ? error->error_number : 0;
 }
 
-absl::Status NestingUnsupportedByKernel(absl::string_view what) {
-  return Refuse("NESTING_UNSUPPORTED_KERNEL",
-                absl::StrCat(what,
-                             ": boot a kernel built with VFIO_IOMMU_NESTING_OP; mainline Linux "
-                             "has never had it"));
-}
-
-absl::Status NestingUnsupportedByHardware(absl::string_view what) {
-  return Refuse("NESTING_UNSUPPORTED_HARDWARE",
-                absl::StrCat(what,
-                             ": nesting needs VT-d scalable mode with nested translation in "
-                             "every IOMMU; enable it in the firmware and boot with "
-                             "intel_iommu=on,sm_on"));
-}
-
 absl::StatusOr<PciFunction> FindFunction(kernel::Syscalls& syscalls, const Bdf& device) {
   ASSIGN_OR_RETURN(PciFunction function, ReadPciFunction(syscalls, device));
-  if (function.iommu_group < 0) {
-    return Refuse("NO_IOMMU_GROUP",
-                  absl::StrCat(device,
-                               " is behind no active IOMMU: enable VT-d in the firmware and boot "
-                               "with intel_iommu=on,sm_on"));
-  }
-  if (function.driver != kVfioPciDriver) {
-    return Refuse("DRIVER_NOT_VFIO",
-                  absl::StrCat(device, " is bound to ",
-                               function.driver.empty() ? "no driver" : function.driver,
-                               ": bind it with `driverctl set-override ", device, " vfio-pci`"));
-  }
+  RETURN_IF_ERROR(CheckHasGroup(function));
+  RETURN_IF_ERROR(CheckDriver(function));
   return function;
 }
 
@@ -145,21 +112,11 @@ absl::Status CheckGroup(const VfioFile& group, const PciFunction& function) {
                               .argument = AddressOf(status),
                               .on_signal = OnSignal::kRepeat})
                       .status());
-  const std::string siblings = absl::StrJoin(function.group_siblings, ", ");
   if ((status.flags & uapi::VFIO_GROUP_FLAGS_VIABLE) == 0) {
-    return Refuse("GROUP_NOT_VIABLE",
-                  absl::StrCat("IOMMU group ", function.iommu_group, " of ", function.bdf,
-                               " also holds functions of host drivers: unbind those of ", siblings,
-                               " that are not for VFIO from their drivers"));
+    return GroupNotViable(function, function.group_siblings);
   }
   if ((status.flags & uapi::VFIO_GROUP_FLAGS_CONTAINER_SET) != 0) return GroupBusy(function);
-  if (!siblings.empty()) {
-    return Refuse(
-        "GROUP_SHARED",
-        absl::StrCat(function.bdf, " shares IOMMU group ", function.iommu_group, " with ", siblings,
-                     ": move it to a slot of its own, or one behind a switch with ACS"));
-  }
-  return absl::OkStatus();
+  return CheckAlone(function);
 }
 
 absl::StatusOr<VfioFile> OpenGroup(kernel::Syscalls& syscalls, const PciFunction& function) {
@@ -262,19 +219,8 @@ absl::Status ConfirmCall(const VfioFile& container, const char* operation, uint6
 }
 
 absl::Status CheckPasids(const NestingCapability& capability, const PciFunction& function) {
-  if (capability.pasid_bits == 0) {
-    return Refuse("PASID_UNSUPPORTED",
-                  absl::StrCat("the IOMMU of ", function.bdf,
-                               " has no PASIDs: enable scalable mode (intel_iommu=on,sm_on)"));
-  }
-  const uint32_t device_bits = function.pasid_bits.value_or(kVtdPasidBits);
-  if (device_bits < kVtdPasidBits) {
-    return Refuse("PASID_UNSUPPORTED",
-                  absl::StrCat(function.bdf, " sends PASIDs of ", device_bits,
-                               " bits, VT-d binds them of 20 bits only: use a device whose PASID "
-                               "capability has that width"));
-  }
-  return absl::OkStatus();
+  if (capability.pasid_bits == 0) return IommuWithoutPasids(function.bdf);
+  return CheckPasidWidth(function);
 }
 
 // Linux binds five-level tables only where the host's processors have them as well.
