@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ enum class SimPersonality {
 
 // The IOMMU and what its driver and VFIO are set to. The defaults are a VT-d with everything.
 struct SimIommuProperties {
+  bool enabled = true;          // else no device has a group, whatever its description says
   bool nesting = true;          // hardware: scalable mode with nested translation
   bool vfio_pasid = true;       // kernel built with CONFIG_VFIO_PASID
   uint32_t address_width = 48;  // of stage 2, bits
@@ -66,6 +68,9 @@ struct SimMachine {
   SimIommuProperties iommu;
   std::vector<SimDeviceDescription> devices;
   std::string boot_id;  // a UUID; empty: a new one for each kernel
+  std::string command_line = "quiet intel_iommu=on,sm_on";
+  // RLIMIT_MEMLOCK of its processes in bytes, unset: unlimited. It is shown, not enforced.
+  std::optional<uint64_t> memory_lock_limit;
 };
 
 // `devices` PCI devices, 0000:01:00.0, 0000:02:00.0 and so on (at most 255), each alone in its

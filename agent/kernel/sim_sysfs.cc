@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "agent/kernel/sim_system.h"
+#include "agent/kernel/uapi/vtd_registers.h"
 
 namespace nestor::kernel {
 namespace {
@@ -59,6 +60,24 @@ const char* ReleaseOf(SimPersonality personality) {
   return "";
 }
 
+// What an IOMMU driver reports of the register to processes is only a part of it.
+uint64_t WholeExtendedCapabilityRegister(const SimIommuProperties& iommu) {
+  uint64_t ecap = VtdExtendedCapabilityRegister(iommu) & ~uapi::VTD_ECAP_PASID;
+  if (iommu.nesting) ecap |= uapi::VTD_ECAP_SMTS | uapi::VTD_ECAP_NEST;
+  if (iommu.pasid_bits == 0) return ecap;
+  return ecap | uapi::VTD_ECAP_PASID | uint64_t{iommu.pasid_bits - 1} << uapi::VTD_ECAP_PSS_SHIFT;
+}
+
+// The file that the kernel was built from, as far as it matters here.
+std::string ConfigOf(const SimMachine& machine) {
+  const bool has_pasids =
+      machine.personality == SimPersonality::kSeriesV6 && machine.iommu.vfio_pasid;
+  return absl::StrCat(
+      "CONFIG_PCI_PASID=y\nCONFIG_INTEL_IOMMU=y\nCONFIG_INTEL_IOMMU_SVM=y\nCONFIG_VFIO=m\n"
+      "CONFIG_VFIO_IOMMU_TYPE1=m\nCONFIG_VFIO_PCI=m\n",
+      has_pasids ? "CONFIG_VFIO_PASID=m\n" : "# CONFIG_VFIO_PASID is not set\n");
+}
+
 }  // namespace
 
 void SimSysfs::Build() {
@@ -100,10 +119,12 @@ void SimSysfs::BuildDevice(int device) {
                                ? absl::StrCat(kDevices, "/", description.bdf)
                                : absl::StrCat("/sys/devices/platform/", description.bdf);
   const std::string group = absl::StrCat("/sys/kernel/iommu_groups/", description.iommu_group);
-  AddLink(path + "/iommu_group", group);
-  AddLink(path + "/iommu", kIommu);
-  AddLink(absl::StrCat(group, "/devices/", description.bdf), path);
-  AddLink(absl::StrCat(kIommu, "/devices/", description.bdf), path);
+  if (system_.machine.iommu.enabled) {
+    AddLink(path + "/iommu_group", group);
+    AddLink(path + "/iommu", kIommu);
+    AddLink(absl::StrCat(group, "/devices/", description.bdf), path);
+    AddLink(absl::StrCat(kIommu, "/devices/", description.bdf), path);
+  }
   if (!description.pci) return;
   AddText(path + "/vendor", absl::StrFormat("0x%04x\n", description.vendor_id));
   AddText(path + "/device", absl::StrFormat("0x%04x\n", description.device_id));
@@ -135,13 +156,15 @@ void SimSysfs::BuildDrivers() {
 
 void SimSysfs::BuildIommu() {
   const SimIommuProperties& iommu = system_.machine.iommu;
-  AddLink("/sys/class/iommu/dmar0", kIommu);
+  AddDirectories("/sys/class/iommu");
   AddDirectories("/sys/kernel/iommu_groups");
+  if (!iommu.enabled) return;
+  AddLink("/sys/class/iommu/dmar0", kIommu);
   // As sysfs writes registers: hexadecimal without a prefix.
   AddText(absl::StrCat(kIommu, "/intel-iommu/cap"),
           absl::StrFormat("%x\n", VtdCapabilityRegister(iommu)));
   AddText(absl::StrCat(kIommu, "/intel-iommu/ecap"),
-          absl::StrFormat("%x\n", VtdExtendedCapabilityRegister(iommu)));
+          absl::StrFormat("%x\n", WholeExtendedCapabilityRegister(iommu)));
 }
 
 void SimSysfs::BuildKernel() {
@@ -150,6 +173,13 @@ void SimSysfs::BuildKernel() {
           absl::StrCat("flags\t\t: fpu", machine.iommu.cpu_5_levels ? " la57" : "", "\n"));
   AddText("/proc/sys/kernel/random/boot_id", machine.boot_id + "\n");
   AddText("/proc/sys/kernel/osrelease", absl::StrCat(ReleaseOf(machine.personality), "\n"));
+  AddText("/proc/cmdline", machine.command_line + "\n");
+  AddText(absl::StrCat("/boot/config-", ReleaseOf(machine.personality)), ConfigOf(machine));
+  const std::string limit =
+      machine.memory_lock_limit ? absl::StrCat(*machine.memory_lock_limit) : "unlimited";
+  AddText("/proc/self/limits",
+          absl::StrFormat("%-26s%-21s%-21s%-10s\n", "Max locked memory", limit, limit, "bytes"));
+  AddText("/proc/self/status", "CapEff:\t0000000000000000\n");
   AddDirectories("/sys/module/vfio");
   AddDirectories("/sys/module/vfio_pci");
   AddText("/sys/module/vfio_iommu_type1/parameters/dma_entry_limit",

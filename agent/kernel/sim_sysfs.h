@@ -12,7 +12,8 @@ struct SimSystem;
 // A tree of directories, links and text files that shows the state of a SimSystem, whose
 // mutex guards it. Served: PCI devices, drivers and their attributes; IOMMU groups; the
 // IOMMU; the processors' one flag that matters here, la57; parameters of VFIO's modules; the
-// kernel's version and boot id; the nodes of /dev/vfio. Results are 0 or -errno.
+// kernel's version, command line, configuration and boot id; a process's memory lock limit and
+// its capabilities, none; the nodes of /dev/vfio. Results are 0 or -errno.
 class SimSysfs {
  public:
   enum class Kind { kDirectory, kLink, kText, kDeviceNode };

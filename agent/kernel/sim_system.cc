@@ -24,7 +24,7 @@ SimSystem::SimSystem(const SimMachine& description)
   for (size_t device = 0; device < machine.devices.size(); ++device) {
     const int index = static_cast<int>(device);
     devices.push_back(std::make_unique<SimDevice>(machine, index, iommu));
-    members[machine.devices[device].iommu_group].push_back(index);
+    if (machine.iommu.enabled) members[machine.devices[device].iommu_group].push_back(index);
   }
   for (auto& [number, group_devices] : members) {
     groups.emplace(number, std::make_unique<SimVfioGroup>(*this, std::move(group_devices)));

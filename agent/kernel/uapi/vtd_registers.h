@@ -1,0 +1,18 @@
+// Bits of VT-d's extended capability register beyond those that the nesting series reports,
+// as /sys/class/iommu/{unit}/intel-iommu/ecap shows the whole of it (Intel VT-d
+// specification, 11.4.3).
+// NOLINTBEGIN(readability-identifier-naming): the specification's names.
+#pragma once
+
+#include <cstdint>
+
+namespace nestor::kernel::uapi {
+
+inline constexpr uint64_t VTD_ECAP_NEST = 1ull << 26;  // nested translation
+inline constexpr uint64_t VTD_ECAP_SMTS = 1ull << 43;  // scalable mode
+// PASID size: one less than the bits of a PASID, where VTD_ECAP_PASID says there are any.
+inline constexpr int VTD_ECAP_PSS_SHIFT = 35;
+inline constexpr uint64_t VTD_ECAP_PSS_MASK = 0x1f;
+
+}  // namespace nestor::kernel::uapi
+// NOLINTEND(readability-identifier-naming)
