@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "agent/check/check_command.h"
 #include "agent/kernel/linux_syscalls.h"
 #include "agent/kernel/sim_kernel.h"
 #include "agent/metrics.h"
@@ -64,9 +65,20 @@ constexpr char kFooter[] = R"(Examples:
   nestor-agent --host host-a --server 127.0.0.1:7441 --insecure --kernel sim:/tmp/sim.sock
   nestor-agent --host host-a --server nestor.example:7441 \
       --tls-cert tls.crt --tls-key tls.key --tls-ca ca.crt
+  nestor-agent check    can this host's devices nest? `nestor-agent check --help`
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start, 2 wrong usage.
 Virtual machine monitors connect to RUN_DIR/vmm/PROJECT.VM/BDF.sock (vfio-user).)";
+
+constexpr char kCheckFooter[] = R"(Examples:
+  nestor-agent check
+  nestor-agent check 0000:3b:00.0 0000:3c:00.0 --guest-memory 64GiB -o json
+
+Needs no server, and leaves nothing changed. As another user than root it says what it could
+not look at.
+
+Exit codes: 0 every device checked can nest, 1 some cannot, 2 wrong usage, 3 there was nothing
+to check.)";
 
 // Nothing of two agents on one host may overlap: the lock is held until the process ends.
 absl::Status TakeHostLock(const std::string& run_dir) {
@@ -201,7 +213,51 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   return absl::OkStatus();
 }
 
+int Check(const Config& config, const CheckOptions& options) {
+  const absl::StatusOr<Kernel> kernel = MakeKernel(config);
+  if (!kernel.ok()) {
+    std::cerr << "nestor-agent: " << kernel.status().message() << "\n";
+    return 3;
+  }
+  Type1Backend backend(*kernel->syscalls);
+  return RunCheckCommand(*kernel->syscalls, backend, options, std::cout, std::cerr);
+}
+
+void AddKernelOptions(CLI::App* app, Config* config) {
+  app->add_option("--kernel", config->kernel,
+                  "linux; sim: a simulated kernel in this process; or sim:PATH: the one that a "
+                  "nestor-simkernel serves at the unix socket PATH")
+      ->check(CheckKernel)
+      ->capture_default_str();
+  app->add_option("--sim-devices", config->sim_devices,
+                  "Devices of the simulated kernel in this process")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+}
+
+CLI::App* AddCheckCommand(CLI::App* app, Config* config, CheckOptions* options) {
+  CLI::App* check = app->add_subcommand("check", "Say which devices of this host can nest");
+  check->footer(kCheckFooter);
+  check->add_option("device", options->selection.devices,
+                    "PCI addresses; without any, what is bound to vfio-pci or has PASIDs");
+  check->add_flag("--all", options->selection.all, "Look at every PCI function but bridges");
+  check
+      ->add_option("--guest-memory", options->guest_memory,
+                   "Memory that the guests of this host will have, e.g. 64GiB")
+      ->transform(CLI::AsSizeValue(false))
+      ->default_str("1GiB");
+  check
+      ->add_option_function<std::string>(
+          "-o,--output", [options](const std::string& format) { options->json = format == "json"; },
+          "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->default_str("table");
+  AddKernelOptions(check, config);
+  return check;
+}
+
 absl::Status CheckConfig(const Config& config) {
+  if (config.host.empty()) return absl::InvalidArgumentError("--host is required");
   RETURN_IF_ERROR(HostName::Parse(absl::StrCat("hosts/", config.host)).status());
   return CheckTransport(config.security, config.server);
 }
@@ -214,20 +270,12 @@ int main(int argc, char** argv) {
   CLI::App app("nestor-agent: makes this host's IOMMU agree with the intent held by nestor-server");
   app.footer(nestor::agent::kFooter);
   app.set_version_flag("--version", std::string("nestor-agent ") + NESTOR_VERSION);
-  app.add_option("--host", config.host, "Name of this host, as in hosts/{host}")->required();
+  app.add_option("--host", config.host, "Name of this host, as in hosts/{host}; required");
   app.add_option("--server", config.server, "Address of nestor-server's agent listener")
       ->capture_default_str();
   app.add_option("--run-dir", config.run_dir, "Directory of the host lock and the VMM sockets")
       ->capture_default_str();
-  app.add_option("--kernel", config.kernel,
-                 "linux; sim: a simulated kernel in this process; or sim:PATH: the one that a "
-                 "nestor-simkernel serves at the unix socket PATH")
-      ->check(nestor::agent::CheckKernel)
-      ->capture_default_str();
-  app.add_option("--sim-devices", config.sim_devices,
-                 "Devices of the simulated kernel in this process")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
+  nestor::agent::AddKernelOptions(&app, &config);
   nestor::AddTransportOptions(&app, &config.security);
   nestor::AddReloadOption(&app, &config.security);
   app.add_option("--log-level", config.log_level, "trace, debug, info, warn or error")
@@ -238,6 +286,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--metrics-listen", config.metrics_listen,
                  "HOST:PORT for Prometheus (/metrics) and probes (/healthz, /readyz); plaintext");
+  nestor::agent::CheckOptions check_options;
+  const CLI::App* check = nestor::agent::AddCheckCommand(&app, &config, &check_options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -246,6 +296,7 @@ int main(int argc, char** argv) {
   nestor::log::Start(
       config.log_format == "json" ? nestor::log::Format::kJson : nestor::log::Format::kText,
       config.log_level);
+  if (check->parsed()) return nestor::agent::Check(config, check_options);
   if (absl::Status status = nestor::agent::CheckConfig(config); !status.ok()) {
     std::cerr << "nestor-agent: " << status.message() << "\n";
     return 2;

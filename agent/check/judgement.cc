@@ -1,0 +1,215 @@
+#include "agent/check/judgement.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "agent/core/kernel_error.h"
+#include "agent/reconcile/inventory_message.h"
+#include "agent/vfio/refusal.h"
+
+namespace nestor::agent {
+namespace {
+
+// In the order in which one repairs a host.
+constexpr std::array<absl::string_view, 13> kOrder = {
+    "NO_DEVICE",
+    "NO_IOMMU_GROUP",
+    "DRIVER_NOT_VFIO",
+    "NO_VFIO",
+    "PERMISSION",
+    "GROUP_NOT_VIABLE",
+    "GROUP_SHARED",
+    "GROUP_BUSY",
+    "NESTING_UNSUPPORTED_KERNEL",
+    "NESTING_UNSUPPORTED_HARDWARE",
+    "PASID_UNSUPPORTED",
+    "PASID_QUOTA",
+    "MEMLOCK_LOW",
+};
+
+auto RankOf(const v1::Finding& finding) { return absl::c_find(kOrder, finding.reason()); }
+
+bool ParametersHave(const v1::HostCheck& host, absl::string_view word) {
+  return absl::c_any_of(host.kernel().iommu_parameters(), [&](const std::string& parameter) {
+    return absl::StrContains(parameter, word);
+  });
+}
+
+// Debian's way to a kernel parameter. None where the parameters are there already: then the
+// firmware has it switched off, or the hardware lacks it.
+std::vector<std::string> EnableIommu(const v1::HostCheck& host) {
+  if (ParametersHave(host, "sm_on")) return {};
+  return {R"(sed -i 's/^GRUB_CMDLINE_LINUX="/&intel_iommu=on,sm_on /' /etc/default/grub)",
+          "update-grub", "reboot"};
+}
+
+// Drivers that leave a function to VFIO or do no DMA, so that its group stays viable.
+bool IsHarmless(absl::string_view driver) {
+  return driver.empty() || driver == kVfioPciDriver || driver == "pci-stub";
+}
+
+std::vector<Bdf> HostDrivenSiblings(const ProbedDevice& device) {
+  std::vector<Bdf> siblings;
+  for (const v1::GroupSibling& sibling : device.siblings) {
+    if (!IsHarmless(sibling.driver())) siblings.push_back(sibling.device());
+  }
+  return siblings;
+}
+
+std::vector<std::string> UnbindSiblings(const ProbedDevice& device) {
+  std::vector<std::string> commands;
+  for (const Bdf& sibling : HostDrivenSiblings(device)) {
+    commands.push_back(
+        absl::StrCat("echo ", sibling, " > /sys/bus/pci/devices/", sibling, "/driver/unbind"));
+  }
+  return commands;
+}
+
+std::vector<std::string> FixesOf(absl::string_view reason, const v1::HostCheck& host,
+                                 const ProbedDevice& device) {
+  const PciFunction& function = device.facts.function;
+  const std::string group_node = absl::StrCat("/dev/vfio/", function.iommu_group);
+  if (reason == "NO_IOMMU_GROUP" || reason == "NESTING_UNSUPPORTED_HARDWARE") {
+    return EnableIommu(host);
+  }
+  // What a device lacks itself, no parameter of the kernel gives it.
+  if (reason == "PASID_UNSUPPORTED") {
+    return CheckPasidWidth(function).ok() ? EnableIommu(host) : std::vector<std::string>();
+  }
+  if (reason == "DRIVER_NOT_VFIO") {
+    return {absl::StrCat("driverctl set-override ", function.bdf, " vfio-pci")};
+  }
+  if (reason == "NO_VFIO") return {"modprobe vfio-pci"};
+  if (reason == "PERMISSION") {
+    return {absl::StrCat("sudo setfacl -m u:$(id -un):rw /dev/vfio/vfio ", group_node)};
+  }
+  if (reason == "GROUP_NOT_VIABLE") return UnbindSiblings(device);
+  if (reason == "GROUP_BUSY") return {absl::StrCat("fuser -v ", group_node)};
+  if (reason == "PASID_QUOTA") {
+    return {"modprobe -r vfio_pasid", "modprobe vfio_pasid pasid_quota=100"};
+  }
+  if (reason == "MEMLOCK_LOW") return {"ulimit -l unlimited"};
+  if (reason == "PROBE_FAILED") return {"dmesg | tail -n 20"};
+  return {};
+}
+
+// The findings of one device, one for each reason.
+class Findings {
+ public:
+  Findings(const v1::HostCheck& host, const ProbedDevice& device) : host_(host), device_(device) {}
+
+  void Add(absl::string_view reason, absl::string_view message) {
+    for (const v1::Finding& finding : findings_) {
+      if (finding.reason() == reason) return;
+    }
+    v1::Finding& finding = findings_.emplace_back();
+    finding.set_reason(std::string(reason));
+    finding.set_message(std::string(message));
+    for (std::string& fix : FixesOf(reason, host_, device_)) finding.add_fixes(std::move(fix));
+  }
+  void Add(const absl::Status& refusal) {
+    if (!refusal.ok()) Add(GetReason(refusal), refusal.message());
+  }
+
+  std::vector<v1::Finding> InOrder() && {
+    std::stable_sort(findings_.begin(), findings_.end(),
+                     [](const auto& a, const auto& b) { return RankOf(a) < RankOf(b); });
+    return std::move(findings_);
+  }
+
+ private:
+  const v1::HostCheck& host_;
+  const ProbedDevice& device_;
+  std::vector<v1::Finding> findings_;
+};
+
+absl::Status JudgeKernel(const v1::KernelFacts& kernel) {
+  std::vector<std::string> missing;
+  for (const v1::KernelOption& option : kernel.options()) {
+    if (option.value() == v1::KernelOption::VALUE_OFF) missing.push_back(option.name());
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return NestingUnsupportedByKernel(
+      absl::StrCat("Linux ", kernel.release(), " is built without ", absl::StrJoin(missing, ", ")));
+}
+
+absl::Status JudgeIommu(const v1::IommuUnit& unit) {
+  if (!unit.vtd()) {
+    return NestingUnsupportedByHardware(
+        absl::StrCat(unit.name(), " is no VT-d unit, the only kind that can nest here"));
+  }
+  if (unit.has_scalable_mode() && !unit.scalable_mode()) {
+    return NestingUnsupportedByHardware(absl::StrCat(unit.name(), " has no scalable mode"));
+  }
+  if (unit.has_nested_translation() && !unit.nested_translation()) {
+    return NestingUnsupportedByHardware(absl::StrCat(unit.name(), " has no nested translation"));
+  }
+  return absl::OkStatus();
+}
+
+// What the facts show behind the obstacle at which probing stopped.
+void AddUnreached(const v1::HostCheck& host, const ProbedDevice& device, Findings* findings) {
+  for (const absl::Status& refusal : RefusalsOf(device.facts.function)) findings->Add(refusal);
+  if (const auto siblings = HostDrivenSiblings(device); !siblings.empty()) {
+    findings->Add(GroupNotViable(device.facts.function, siblings));
+  }
+  findings->Add(JudgeKernel(host.kernel()));
+  for (const v1::IommuUnit& unit : host.iommus()) {
+    if (unit.name() != device.iommu) continue;
+    findings->Add(JudgeIommu(unit));
+    if (unit.has_pasid_bits() && unit.pasid_bits() == 0) {
+      findings->Add(IommuWithoutPasids(device.facts.function.bdf));
+    }
+  }
+}
+
+absl::Status JudgeMemoryLock(const v1::MemoryLockLimit& limit) {
+  const bool is_known = limit.unlimited() || limit.bytes() > 0;
+  if (!is_known || limit.unlimited() || limit.bytes() >= limit.needed_bytes()) {
+    return absl::OkStatus();
+  }
+  return Refuse("MEMLOCK_LOW",
+                absl::StrCat("this process may lock ", limit.bytes() >> 20, " MiB of memory, ",
+                             limit.needed_bytes() >> 20,
+                             " MiB of guests are to be mapped: raise the limit, of the agent's "
+                             "service with LimitMEMLOCK=infinity"));
+}
+
+v1::DeviceCheck JudgeDevice(const v1::HostCheck& host, const ProbedDevice& device) {
+  const DeviceCapabilities& found = device.facts.capabilities;
+  Findings findings(host, device);
+  if (!found.reason.empty()) {
+    findings.Add(found.reason, found.message);
+    AddUnreached(host, device, &findings);
+  }
+  findings.Add(JudgeMemoryLock(host.memory_lock()));
+
+  v1::DeviceCheck check;
+  check.set_device(device.facts.function.bdf);
+  *check.mutable_status() = ToDeviceStatus(device.backend, device.facts);
+  check.set_iommu(device.iommu);
+  if (const auto bits = device.facts.function.pasid_bits) check.set_device_pasid_bits(*bits);
+  for (const v1::GroupSibling& sibling : device.siblings) *check.add_siblings() = sibling;
+  for (v1::Finding& finding : std::move(findings).InOrder()) {
+    *check.add_findings() = std::move(finding);
+  }
+  check.set_ready(check.findings().empty());
+  return check;
+}
+
+}  // namespace
+
+v1::HostCheck Judge(const v1::HostCheck& host, const std::vector<ProbedDevice>& devices) {
+  v1::HostCheck check = host;
+  for (const ProbedDevice& device : devices) *check.add_devices() = JudgeDevice(host, device);
+  return check;
+}
+
+}  // namespace nestor::agent

@@ -1,0 +1,23 @@
+// The options that a kernel was built with, of those that nesting needs. Pure.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "nestor/v1/host_check.pb.h"
+
+namespace nestor::agent {
+
+// The options that VFIO type1 with nesting needs on VT-d, all of unknown value.
+std::vector<v1::KernelOption> NeededKernelOptions();
+
+// The same with their values by the text of a .config. One that the text does not set is
+// off: a kernel without the option leaves it out.
+std::vector<v1::KernelOption> ParseKernelConfig(absl::string_view config);
+
+// Unpacks a gzip file such as /proc/config.gz. DATA_LOSS: it is none, is cut off, or holds
+// more than 8 MiB.
+absl::StatusOr<std::string> Gunzip(absl::string_view packed);
+
+}  // namespace nestor::agent
