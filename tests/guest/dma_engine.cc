@@ -3,8 +3,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "agent/kernel/sim_device.h"
-#include "agent/kernel/uapi/vfio_type1_nesting.h"
+#include "agent/kernel/dma_engine_registers.h"
 #include "api/support/status_macros.h"
 
 namespace nestor::guest {
@@ -19,30 +18,6 @@ std::string LittleEndian(uint64_t value) {
 }
 
 }  // namespace
-
-std::string FaultReasonName(uint32_t reason) {
-  namespace uapi = kernel::uapi;
-  switch (reason) {
-    case uapi::IOMMU_FAULT_REASON_PASID_FETCH:
-      return "PASID_FETCH";
-    case uapi::IOMMU_FAULT_REASON_BAD_PASID_ENTRY:
-      return "BAD_PASID_ENTRY";
-    case uapi::IOMMU_FAULT_REASON_PASID_INVALID:
-      return "PASID_INVALID";
-    case uapi::IOMMU_FAULT_REASON_WALK_EABT:
-      return "WALK_EABT";
-    case uapi::IOMMU_FAULT_REASON_PTE_FETCH:
-      return "PTE_FETCH";
-    case uapi::IOMMU_FAULT_REASON_PERMISSION:
-      return "PERMISSION";
-    case uapi::IOMMU_FAULT_REASON_ACCESS:
-      return "ACCESS";
-    case uapi::IOMMU_FAULT_REASON_OOR_ADDRESS:
-      return "OOR_ADDRESS";
-    default:
-      return absl::StrCat(reason);
-  }
-}
 
 absl::StatusOr<DmaResult> DmaEngine::Read(std::optional<uint32_t> pasid, uint64_t address,
                                           uint32_t size) {

@@ -11,15 +11,13 @@
 
 namespace nestor::guest {
 
-// Why the IOMMU stopped an access, in the numbers and words of the kernel's
-// IOMMU_FAULT_REASON_*.
+// Why the IOMMU stopped an access: the kernel's IOMMU_FAULT_REASON_*, which
+// kernel::FaultReasonName names.
 struct DmaFault {
   uint32_t reason = 0;
   uint64_t address = 0;  // as the device used it
   bool operator==(const DmaFault&) const = default;
 };
-// "PASID_INVALID"; the number itself where it has no name.
-std::string FaultReasonName(uint32_t reason);
 
 // How an access ended: with a fault, or with the bytes that were moved.
 struct DmaResult {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "agent/kernel/dma_engine_registers.h"
 #include "api/support/status_macros.h"
 
 namespace nestor::guest {
@@ -42,7 +43,8 @@ absl::StatusOr<Target> ParseTarget(const std::vector<std::string>& words) {
 }
 
 std::string FaultAnswer(const DmaFault& fault) {
-  return absl::StrCat("fault ", FaultReasonName(fault.reason), " 0x", absl::Hex(fault.address));
+  return absl::StrCat("fault ", kernel::FaultReasonName(fault.reason), " 0x",
+                      absl::Hex(fault.address));
 }
 
 std::string ShowBytes(absl::string_view bytes) {

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "agent/kernel/dma_engine_registers.h"
 #include "agent/kernel/sim_kernel.h"
 #include "agent/shim/inline_shim.h"
 #include "agent/vfio/type1_backend.h"
@@ -151,7 +152,7 @@ class GuestDmaTest : public testing::Test {
                    const char* device = kDevice) {
     const auto result = guest_->DmaRead(device, pasid, address, size);
     if (!result.ok()) return result.status().ToString();
-    if (result->fault) return "fault " + FaultReasonName(result->fault->reason);
+    if (result->fault) return "fault " + kernel::FaultReasonName(result->fault->reason);
     return result->data;
   }
 
