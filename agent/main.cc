@@ -11,8 +11,10 @@
 #include <atomic>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -21,6 +23,10 @@
 #include "agent/check/check_command.h"
 #include "agent/kernel/linux_syscalls.h"
 #include "agent/kernel/sim_kernel.h"
+#include "agent/kernel/tracing_syscalls.h"
+#include "agent/local/local_server.h"
+#include "agent/local/local_service.h"
+#include "agent/local/local_session.h"
 #include "agent/metrics.h"
 #include "agent/reconcile/host_reconciler.h"
 #include "agent/reconcile/inventory_message.h"
@@ -30,6 +36,7 @@
 #include "agent/vfio/pci_inventory.h"
 #include "agent/vfio/type1_backend.h"
 #include "agent/vmm/vmm_server.h"
+#include "agent/vmm/vmm_socket.h"
 #include "api/support/clock.h"
 #include "api/support/event_loop.h"
 #include "api/support/grpc_address.h"
@@ -50,6 +57,7 @@ struct Config {
   std::string run_dir = "/run/nestor-agent";
   std::string kernel = "linux";
   int sim_devices = 2;
+  bool standalone = false;
   TransportSecurity security;
   std::string metrics_listen;
   std::string log_level = "info";
@@ -65,10 +73,12 @@ constexpr char kFooter[] = R"(Examples:
   nestor-agent --host host-a --server 127.0.0.1:7441 --insecure --kernel sim:/tmp/sim.sock
   nestor-agent --host host-a --server nestor.example:7441 \
       --tls-cert tls.crt --tls-key tls.key --tls-ca ca.crt
+  nestor-agent --standalone --kernel sim    no server: bind with `nestorctl --local`
   nestor-agent check    can this host's devices nest? `nestor-agent check --help`
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start, 2 wrong usage.
-Virtual machine monitors connect to RUN_DIR/vmm/PROJECT.VM/BDF.sock (vfio-user).)";
+Virtual machine monitors connect to RUN_DIR/vmm/PROJECT.VM/BDF.sock (vfio-user).
+`nestorctl --local unix:RUN_DIR/local.sock` speaks to this agent alone.)";
 
 constexpr char kCheckFooter[] = R"(Examples:
   nestor-agent check
@@ -141,16 +151,24 @@ class VmmServerEndpoints final : public VmmEndpoints {
   VmmServer& server_;
 };
 
+// Empty where no socket can have that name.
+std::string SocketOf(const Config& config, const std::string& vm_name, const Bdf& device) {
+  return VmmSocketPath(config.run_dir + "/vmm", vm_name, device).value_or("");
+}
+
 absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   RETURN_IF_ERROR(TakeHostLock(config.run_dir));
   SystemClock clock;
-  ASSIGN_OR_RETURN(auto credentials,
-                   MakeChannelCredentials(config.security, config.server, clock.Now()));
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  if (!config.standalone) {
+    ASSIGN_OR_RETURN(credentials,
+                     MakeChannelCredentials(config.security, config.server, clock.Now()));
+  }
   ASSIGN_OR_RETURN(const Kernel kernel, MakeKernel(config));
-  Type1Backend backend(*kernel.syscalls);
-  ASSIGN_OR_RETURN(const std::vector<DeviceFacts> devices,
-                   BuildInventory(*kernel.syscalls, backend));
-  ASSIGN_OR_RETURN(const std::string boot_id, BootId(*kernel.syscalls));
+  kernel::TracingSyscalls syscalls(*kernel.syscalls);
+  Type1Backend backend(syscalls);
+  ASSIGN_OR_RETURN(const std::vector<DeviceFacts> devices, BuildInventory(syscalls, backend));
+  ASSIGN_OR_RETURN(const std::string boot_id, BootId(syscalls));
   for (const DeviceFacts& facts : devices) {
     const DeviceCapabilities& found = facts.capabilities;
     log::Info({}, "device {} group {}: {}", facts.function.bdf, facts.function.iommu_group,
@@ -162,21 +180,21 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   std::atomic<bool> ready = false;
   EventLoop loop;
   HostReconciler* reconciler = nullptr;
-  ServerSession* session = nullptr;
+  std::function<void()> take_results;
   Metrics metrics(NESTOR_VERSION, devices);
   InlineShimOptions shim_options;
   shim_options.on_step = [&](const Step& step, const StepResult& result) {
     metrics.OnStep(step, result);
   };
   InlineShimLauncher launcher(
-      backend, *kernel.syscalls, clock,
+      backend, syscalls, clock,
       [&](const std::string&, ShimReport report) {
         loop.Post([&, report = std::move(report)]() mutable {
           for (const v1::Result& answer : report.bindings) {
             metrics.OnAnswer(answer.outcome());
           }
           reconciler->Collect(std::move(report));
-          session->SendPending();
+          take_results();
         });
       },
       shim_options);
@@ -188,26 +206,46 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
                                  ToInventoryMessage(host.ToString(), backend.name(), devices),
                                  launcher, endpoints);
   reconciler = &host_reconciler;
-  ServerSession server_session(
-      loop, host_reconciler,
-      grpc::CreateCustomChannel(config.server, credentials, ClientChannelArguments()),
-      ReconnectPolicy(), [&](bool connected, int64_t epoch) {
-        metrics.OnSession(connected, epoch);
-        ready = connected;
-      });
-  session = &server_session;
+  std::optional<LocalSession> local_session;
+  std::optional<ServerSession> server_session;
+  if (config.standalone) {
+    local_session.emplace(host_reconciler, NewUuid());
+    take_results = [&] { local_session->TakeResults(); };
+    ready = true;
+  } else {
+    server_session.emplace(
+        loop, host_reconciler,
+        grpc::CreateCustomChannel(config.server, credentials, ClientChannelArguments()),
+        ReconnectPolicy(), [&](bool connected, int64_t epoch) {
+          metrics.OnSession(connected, epoch);
+          ready = connected;
+        });
+    take_results = [&] { server_session->SendPending(); };
+  }
+  LocalService local_service({.syscalls = syscalls,
+                              .backend = backend,
+                              .launcher = launcher,
+                              .loop = loop,
+                              .session = local_session ? &*local_session : nullptr,
+                              .simulated = config.kernel != "linux",
+                              .socket_of = [&](const std::string& vm_name, const Bdf& device) {
+                                return SocketOf(config, vm_name, device);
+                              }});
+  ASSIGN_OR_RETURN(auto local_server,
+                   LocalServer::Start(config.run_dir + "/local.sock", local_service));
   std::unique_ptr<MonitoringServer> monitoring;
   if (!config.metrics_listen.empty()) {
     ASSIGN_OR_RETURN(monitoring, MonitoringServer::Start(config.metrics_listen, metrics,
                                                          [&] { return ready.load(); }));
     log::Info({}, "metrics at http://{}/metrics", monitoring->address());
   }
-  server_session.Start();
+  if (server_session) server_session->Start();
   log::Info({{"resource", host.ToString()}}, "speaks to {}; monitors connect under {}/vmm",
-            config.server, config.run_dir);
+            config.standalone ? "no server" : config.server, config.run_dir);
 
   log::Info({}, "stopping on {}", stop_signal.Wait());
-  server_session.Stop();
+  local_server->Stop();
+  if (server_session) server_session->Stop();
   vmm_server->Stop();
   loop.Stop();
   return absl::OkStatus();
@@ -259,6 +297,7 @@ CLI::App* AddCheckCommand(CLI::App* app, Config* config, CheckOptions* options) 
 absl::Status CheckConfig(const Config& config) {
   if (config.host.empty()) return absl::InvalidArgumentError("--host is required");
   RETURN_IF_ERROR(HostName::Parse(absl::StrCat("hosts/", config.host)).status());
+  if (config.standalone) return absl::OkStatus();
   return CheckTransport(config.security, config.server);
 }
 
@@ -270,9 +309,14 @@ int main(int argc, char** argv) {
   CLI::App app("nestor-agent: makes this host's IOMMU agree with the intent held by nestor-server");
   app.footer(nestor::agent::kFooter);
   app.set_version_flag("--version", std::string("nestor-agent ") + NESTOR_VERSION);
-  app.add_option("--host", config.host, "Name of this host, as in hosts/{host}; required");
-  app.add_option("--server", config.server, "Address of nestor-server's agent listener")
-      ->capture_default_str();
+  app.add_option("--host", config.host,
+                 "Name of this host, as in hosts/{host}; required but with --standalone");
+  CLI::Option* server =
+      app.add_option("--server", config.server, "Address of nestor-server's agent listener")
+          ->capture_default_str();
+  app.add_flag("--standalone", config.standalone,
+               "No server: bind by hand with `nestorctl --local`")
+      ->excludes(server);
   app.add_option("--run-dir", config.run_dir, "Directory of the host lock and the VMM sockets")
       ->capture_default_str();
   nestor::agent::AddKernelOptions(&app, &config);
@@ -297,6 +341,7 @@ int main(int argc, char** argv) {
       config.log_format == "json" ? nestor::log::Format::kJson : nestor::log::Format::kText,
       config.log_level);
   if (check->parsed()) return nestor::agent::Check(config, check_options);
+  if (config.standalone && config.host.empty()) config.host = "local";
   if (absl::Status status = nestor::agent::CheckConfig(config); !status.ok()) {
     std::cerr << "nestor-agent: " << status.message() << "\n";
     return 2;

@@ -28,6 +28,7 @@ struct ShimInventory {
   v1::Fence fence;  // highest seen; empty incarnation: none
   v1::HeldVirtualMachine virtual_machine;
   std::vector<v1::Result> bindings;  // one per binding known, PROGRAMMED or waiting
+  AddressSpaceState held;            // what the kernel has, by the results of all calls
 };
 
 // A monitor's memory region: a descriptor of the agent's process that the shim takes.

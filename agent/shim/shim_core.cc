@@ -189,6 +189,7 @@ ShimInventory ShimCore::Inventory(absl::Time now) const {
     *machine.mutable_memory_failure() = *failure;
   }
   inventory.bindings = bindings_.Known(now);
+  inventory.held = held_;
   return inventory;
 }
 

@@ -224,6 +224,19 @@ absl::Status Hold(absl::string_view host, absl::string_view why) {
                            absl::StrCat("HOLD: nothing is touched on ", host, ": ", why));
 }
 
+absl::Status NotStandalone() {
+  return PreconditionError(
+      "NOT_STANDALONE", "agent",
+      "a server decides what is bound on this host, so nothing is bound by hand: bind through the "
+      "server, or run the agent with --standalone");
+}
+
+absl::Status NotSimulated() {
+  return PreconditionError("NOT_SIMULATED", "agent",
+                           "only the device of a simulated kernel can be told to do DMA: run the "
+                           "agent with --kernel sim");
+}
+
 absl::Status PasidSpaceFull(absl::string_view device, uint32_t first, uint32_t last) {
   google::rpc::QuotaFailure quota;
   auto* violation = quota.add_violations();

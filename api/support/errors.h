@@ -66,6 +66,8 @@ absl::Status DeviceUnsuitable(absl::string_view device, absl::string_view why);
 absl::Status Deleting(absl::string_view name);
 absl::Status BindingFailed(absl::string_view name, const v1::Failure& failure);
 absl::Status StoreIncompatible(absl::string_view what);
+absl::Status NotStandalone();
+absl::Status NotSimulated();
 absl::Status Hold(absl::string_view host, absl::string_view why);
 // RESOURCE_EXHAUSTED
 absl::Status PasidSpaceFull(absl::string_view device, uint32_t first, uint32_t last);

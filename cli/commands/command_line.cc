@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cli/commands/commands.h"
+#include "cli/local/local_command_line.h"
 #include "cli/nearest_name.h"
 #include "cli/text.h"
 
@@ -25,6 +26,7 @@ Examples:
   nestorctl apply -f examples/fleet.yaml --wait
   nestorctl get bindings --project demo
   nestorctl explain --project demo web-1/sva-3
+`nestorctl --local ADDRESS --help` is about speaking to one agent without any server.
 `nestorctl COMMAND --help` shows each command's options and examples, `nestorctl help
 exit-codes` what the exit codes say.)";
 
@@ -78,6 +80,7 @@ ExitCode ReportParseError(const CLI::App& app, const CLI::ParseError& error,
 }  // namespace
 
 ExitCode RunCommandLine(const std::vector<std::string>& arguments, const Console& console) {
+  if (IsLocal(arguments)) return RunLocalCommandLine(arguments, console.out, console.err);
   CLI::App app(kDescription, "nestorctl");
   app.footer(kFooter);
   app.require_subcommand(1);
