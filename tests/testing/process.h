@@ -25,8 +25,8 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-// Runs a program from the build's bin directory, or by its absolute path; killed when destroyed, and by the kernel
-// should the test die first. Its stderr goes to `log_path`. Not thread-safe.
+// Runs a program from the build's bin directory, or by its absolute path; killed when destroyed,
+// and by the kernel should the test die first. Its stderr goes to `log_path`. Not thread-safe.
 class Process {
  public:
   Process(const std::string& program, std::vector<std::string> arguments,
