@@ -8,8 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "api/support/file_descriptor.h"
 #include "agent/vmm/vfio_user_protocol.h"
+#include "api/support/file_descriptor.h"
 
 namespace nestor::agent {
 

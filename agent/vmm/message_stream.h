@@ -7,8 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "api/support/file_descriptor.h"
 #include "agent/vmm/vfio_user_protocol.h"
+#include "api/support/file_descriptor.h"
 
 namespace nestor::agent {
 

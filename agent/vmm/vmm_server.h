@@ -13,8 +13,8 @@
 #include "agent/core/host_state.h"
 #include "agent/shim/shim.h"
 #include "agent/vmm/epoll_loop.h"
-#include "api/support/file_descriptor.h"
 #include "agent/vmm/serial_workers.h"
+#include "api/support/file_descriptor.h"
 
 namespace nestor::agent {
 
