@@ -125,7 +125,10 @@ int TracingSyscalls::Ioctl(int fd, unsigned long request, uint64_t argument) {  
   const int result = kernel_.Ioctl(fd, request, argument);
   if (opens) Remember(result, call.argument);
   call.result = result;
-  call.reply = IoctlArgument(request, argument);
+  // As many bytes as the caller gave: a kernel that has more to say writes how many into argsz.
+  if (!call.argument.empty()) {
+    call.reply.assign(reinterpret_cast<const char*>(argument), call.argument.size());
+  }
   if (call.reply == call.argument) call.reply.clear();
   Tell([&] { return call; });
   return result;
