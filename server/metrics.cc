@@ -2,10 +2,11 @@
 
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "api/support/monitoring.h"
+#include "server/core/filter.h"
 
 namespace nestor::server {
 namespace {
@@ -37,22 +38,29 @@ void Add(double value, prometheus::MetricFamily& family,
   metric.gauge.value = value;
 }
 
-// "STATE_NEVER_SEEN" -> "never_seen".
-std::string StateLabel(const std::string& enum_name) {
-  return absl::AsciiStrToLower(absl::StripPrefix(enum_name, "STATE_"));
+// "never_seen" of STATE_NEVER_SEEN.
+std::string StateLabel(const google::protobuf::EnumDescriptor& states, int state) {
+  return absl::AsciiStrToLower(ShortStateName(states, state));
 }
 
 // All states, also those that nothing is in: a series that appears only with its first
 // resource has no rate before that.
-template <typename Counts, typename Name>
+template <typename Counts>
 prometheus::MetricFamily ByState(const std::string& family_name, const std::string& help,
-                                 const Counts& counts, Name name_of) {
+                                 const Counts& counts,
+                                 const google::protobuf::EnumDescriptor& states) {
   prometheus::MetricFamily family = GaugeFamily(family_name, help);
   for (size_t state = 1; state < counts.size(); ++state) {
     Add(static_cast<double>(counts[state]), family,
-        {{"state", StateLabel(name_of(static_cast<int>(state)))}});
+        {{"state", StateLabel(states, static_cast<int>(state))}});
   }
   return family;
+}
+
+// gRPC's codes have the names and numbers of Abseil's.
+std::string CodeName(grpc::StatusCode code) {
+  const std::string name = absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
+  return name.empty() ? "UNKNOWN" : name;
 }
 
 prometheus::MetricFamily Single(const std::string& name, const std::string& help, double value) {
@@ -76,27 +84,27 @@ Metrics::Metrics(const std::string& version)
                      .Name("nestor_rpc_in_flight")
                      .Help("Calls that run now, by method; streams such as Sync and Watch, too.")
                      .Register(registry_)),
-      rung_seconds_(BuildHistogram()
-                        .Name("nestor_binding_rung_seconds")
-                        .Help("From a change of a binding to each rung of its ladder.")
-                        .Register(registry_)),
-      write_seconds_(BuildHistogram()
-                         .Name("nestor_store_write_seconds")
-                         .Help("How long the store took to write a group of transactions.")
-                         .Register(registry_)),
       group_transactions_(BuildHistogram()
                               .Name("nestor_store_group_transactions")
                               .Help("Transactions that the store wrote together.")
                               .Register(registry_)
                               .Add({}, GroupSizes())) {
   AddBuildInfo(registry_, "nestor-server", version);
-  for (const char* synced : {"true", "false"}) {
-    write_seconds_.Add({{"synced", synced}}, CallSeconds());
-  }
+  auto& write_seconds = BuildHistogram()
+                            .Name("nestor_store_write_seconds")
+                            .Help("How long the store took to write a group of transactions.")
+                            .Register(registry_);
+  synced_write_seconds_ = &write_seconds.Add({{"synced", "true"}}, CallSeconds());
+  relaxed_write_seconds_ = &write_seconds.Add({{"synced", "false"}}, CallSeconds());
+  auto& rung_seconds = BuildHistogram()
+                           .Name("nestor_binding_rung_seconds")
+                           .Help("From a change of a binding to each rung of its ladder.")
+                           .Register(registry_);
   using State = v1::PasidBindingStatus;
-  for (const auto state : {State::STATE_PERSISTED, State::STATE_ACCEPTED, State::STATE_PROGRAMMED,
-                           State::STATE_FAILED}) {
-    rung_seconds_.Add({{"rung", StateLabel(State::State_Name(state))}}, RungSeconds());
+  for (const auto rung : {State::STATE_PERSISTED, State::STATE_ACCEPTED, State::STATE_PROGRAMMED,
+                          State::STATE_FAILED}) {
+    rung_seconds_[rung] =
+        &rung_seconds.Add({{"rung", StateLabel(*State::State_descriptor(), rung)}}, RungSeconds());
   }
 }
 
@@ -107,15 +115,13 @@ void Metrics::Show(Sources sources) {
 
 Metrics::Method& Metrics::MethodOf(absl::string_view method, bool streaming) {
   std::lock_guard lock(methods_mutex_);
-  const auto [it, is_new] = methods_.try_emplace(std::string(method));
-  if (is_new) {
-    Method& made = it->second;
-    made.name = std::string(absl::StripPrefix(method, "/"));
-    made.in_flight = &in_flight_.Add({{"method", made.name}});
-    if (!streaming) made.seconds = &request_seconds_.Add({{"method", made.name}}, CallSeconds());
-    made.succeeded = &requests_.Add({{"method", made.name}, {"code", "OK"}});
-  }
-  return it->second;
+  if (auto it = methods_.find(method); it != methods_.end()) return it->second;
+  Method& made = methods_[std::string(method)];
+  made.name = std::string(absl::StripPrefix(method, "/"));
+  made.in_flight = &in_flight_.Add({{"method", made.name}});
+  if (!streaming) made.seconds = &request_seconds_.Add({{"method", made.name}}, CallSeconds());
+  made.succeeded = &requests_.Add({{"method", made.name}, {"code", "OK"}});
+  return made;
 }
 
 void Metrics::OnBegin(absl::string_view method, bool streaming) {
@@ -129,20 +135,18 @@ void Metrics::OnEnd(absl::string_view method, bool streaming, grpc::StatusCode c
   if (code == grpc::OK) {
     found.succeeded->Increment();
   } else {
-    requests_.Add({{"method", found.name}, {"code", std::string(CodeName(code))}}).Increment();
+    requests_.Add({{"method", found.name}, {"code", CodeName(code)}}).Increment();
   }
   if (found.seconds != nullptr) found.seconds->Observe(absl::ToDoubleSeconds(duration));
 }
 
 void Metrics::OnGroup(size_t transactions, bool synced, absl::Duration write) {
-  write_seconds_.Add({{"synced", synced ? "true" : "false"}}, CallSeconds())
-      .Observe(absl::ToDoubleSeconds(write));
+  (synced ? synced_write_seconds_ : relaxed_write_seconds_)->Observe(absl::ToDoubleSeconds(write));
   group_transactions_.Observe(static_cast<double>(transactions));
 }
 
 void Metrics::OnRung(v1::PasidBindingStatus::State rung, absl::Duration after) {
-  rung_seconds_.Add({{"rung", StateLabel(v1::PasidBindingStatus::State_Name(rung))}}, RungSeconds())
-      .Observe(absl::ToDoubleSeconds(after));
+  rung_seconds_.at(rung)->Observe(absl::ToDoubleSeconds(after));
 }
 
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {
@@ -151,20 +155,12 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   if (!sources_.states) return families;
   const StateCounts counts = sources_.states();
   families.push_back(ByState("nestor_bindings", "PASID bindings by the state that they show.",
-                             counts.bindings, [](int state) {
-                               return v1::PasidBindingStatus::State_Name(
-                                   static_cast<v1::PasidBindingStatus::State>(state));
-                             }));
-  families.push_back(ByState("nestor_virtual_machines",
-                             "Virtual machines by the state that they show.",
-                             counts.virtual_machines, [](int state) {
-                               return v1::VirtualMachineStatus::State_Name(
-                                   static_cast<v1::VirtualMachineStatus::State>(state));
-                             }));
+                             counts.bindings, *v1::PasidBindingStatus::State_descriptor()));
   families.push_back(
-      ByState("nestor_hosts", "Hosts by the state that they show.", counts.hosts, [](int state) {
-        return v1::HostStatus::State_Name(static_cast<v1::HostStatus::State>(state));
-      }));
+      ByState("nestor_virtual_machines", "Virtual machines by the state that they show.",
+              counts.virtual_machines, *v1::VirtualMachineStatus::State_descriptor()));
+  families.push_back(ByState("nestor_hosts", "Hosts by the state that they show.", counts.hosts,
+                             *v1::HostStatus::State_descriptor()));
   families.push_back(Single("nestor_store_revision", "The newest commit of the store.",
                             static_cast<double>(sources_.revision())));
   families.push_back(Single("nestor_store_queued_transactions",

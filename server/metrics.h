@@ -45,7 +45,8 @@ class Metrics final : public prometheus::Collectable, public RpcObserver {
              absl::Duration duration) override;
   // A group of transactions was written to the store.
   void OnGroup(size_t transactions, bool synced, absl::Duration write);
-  // A binding came to a rung of its ladder, `after` its change was asked for.
+  // A binding came to a rung of its ladder, `after` its change was asked for: PERSISTED,
+  // ACCEPTED, PROGRAMMED or FAILED.
   void OnRung(v1::PasidBindingStatus::State rung, absl::Duration after);
 
   std::vector<prometheus::MetricFamily> Collect() const override;
@@ -65,8 +66,9 @@ class Metrics final : public prometheus::Collectable, public RpcObserver {
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Histogram>& request_seconds_;
   prometheus::Family<prometheus::Gauge>& in_flight_;
-  prometheus::Family<prometheus::Histogram>& rung_seconds_;
-  prometheus::Family<prometheus::Histogram>& write_seconds_;
+  std::map<v1::PasidBindingStatus::State, prometheus::Histogram*> rung_seconds_;
+  prometheus::Histogram* synced_write_seconds_;
+  prometheus::Histogram* relaxed_write_seconds_;
   prometheus::Histogram& group_transactions_;
 
   std::mutex methods_mutex_;

@@ -1,7 +1,5 @@
 #include "server/service/rpc_observer.h"
 
-#include <array>
-
 #include "absl/time/clock.h"
 
 namespace nestor::server {
@@ -57,28 +55,6 @@ class InterceptorFactory final : public grpc::experimental::ServerInterceptorFac
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeRpcInterceptors(
     RpcObserver& observer) {
   return std::make_unique<InterceptorFactory>(observer);
-}
-
-absl::string_view CodeName(grpc::StatusCode code) {
-  static constexpr std::array<absl::string_view, 17> kNames = {"OK",
-                                                               "CANCELLED",
-                                                               "UNKNOWN",
-                                                               "INVALID_ARGUMENT",
-                                                               "DEADLINE_EXCEEDED",
-                                                               "NOT_FOUND",
-                                                               "ALREADY_EXISTS",
-                                                               "PERMISSION_DENIED",
-                                                               "RESOURCE_EXHAUSTED",
-                                                               "FAILED_PRECONDITION",
-                                                               "ABORTED",
-                                                               "OUT_OF_RANGE",
-                                                               "UNIMPLEMENTED",
-                                                               "INTERNAL",
-                                                               "UNAVAILABLE",
-                                                               "DATA_LOSS",
-                                                               "UNAUTHENTICATED"};
-  const auto index = static_cast<size_t>(code);
-  return index < kNames.size() ? kNames[index] : "UNKNOWN";
 }
 
 }  // namespace nestor::server

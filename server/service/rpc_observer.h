@@ -27,7 +27,4 @@ class RpcObserver {
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeRpcInterceptors(
     RpcObserver& observer);
 
-// Short names of gRPC's codes, "OK" to "UNAUTHENTICATED".
-absl::string_view CodeName(grpc::StatusCode code);
-
 }  // namespace nestor::server
