@@ -42,10 +42,10 @@
 #include "api/support/grpc_address.h"
 #include "api/support/log.h"
 #include "api/support/monitoring.h"
+#include "api/support/program_options.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
-#include "api/support/transport_options.h"
 #include "api/support/uuid.h"
 
 namespace nestor::agent {
@@ -59,9 +59,7 @@ struct Config {
   int sim_devices = 2;
   bool standalone = false;
   TransportSecurity security;
-  std::string metrics_listen;
-  std::string log_level = "info";
-  std::string log_format = "text";
+  WatchOptions watch;
 };
 
 // Of --kernel, before the socket of a nestor-simkernel.
@@ -234,8 +232,8 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   ASSIGN_OR_RETURN(auto local_server,
                    LocalServer::Start(config.run_dir + "/local.sock", local_service));
   std::unique_ptr<MonitoringServer> monitoring;
-  if (!config.metrics_listen.empty()) {
-    ASSIGN_OR_RETURN(monitoring, MonitoringServer::Start(config.metrics_listen, metrics,
+  if (!config.watch.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(monitoring, MonitoringServer::Start(config.watch.metrics_listen, metrics,
                                                          [&] { return ready.load(); }));
     log::Info({}, "metrics at http://{}/metrics", monitoring->address());
   }
@@ -322,14 +320,7 @@ int main(int argc, char** argv) {
   nestor::agent::AddKernelOptions(&app, &config);
   nestor::AddTransportOptions(&app, &config.security);
   nestor::AddReloadOption(&app, &config.security);
-  app.add_option("--log-level", config.log_level, "trace, debug, info, warn or error")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
-      ->capture_default_str();
-  app.add_option("--log-format", config.log_format, "text, or json: an object a line")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-  app.add_option("--metrics-listen", config.metrics_listen,
-                 "HOST:PORT for Prometheus (/metrics) and probes (/healthz, /readyz); plaintext");
+  nestor::AddWatchOptions(&app, &config.watch);
   nestor::agent::CheckOptions check_options;
   const CLI::App* check = nestor::agent::AddCheckCommand(&app, &config, &check_options);
   try {
@@ -337,9 +328,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  nestor::log::Start(
-      config.log_format == "json" ? nestor::log::Format::kJson : nestor::log::Format::kText,
-      config.log_level);
+  config.watch.StartLog();
   if (check->parsed()) return nestor::agent::Check(config, check_options);
   if (config.standalone && config.host.empty()) config.host = "local";
   if (absl::Status status = nestor::agent::CheckConfig(config); !status.ok()) {

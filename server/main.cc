@@ -13,9 +13,9 @@
 #include "api/support/event_loop.h"
 #include "api/support/log.h"
 #include "api/support/monitoring.h"
+#include "api/support/program_options.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
-#include "api/support/transport_options.h"
 #include "api/support/uuid.h"
 #include "server/metrics.h"
 #include "server/reconcile/agent_sessions.h"
@@ -35,11 +35,9 @@ struct Config {
   std::string admin_listen;   // empty: no such server
   std::string health_listen;  // the same
   TransportSecurity security;
-  std::string metrics_listen;
+  WatchOptions watch;
   bool reflection = false;
   int lease_seconds = 40;
-  std::string log_level = "info";
-  std::string log_format = "text";
 };
 
 constexpr char kFooter[] = R"(Examples:
@@ -112,8 +110,8 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   ASSIGN_OR_RETURN(auto side_servers, StartSideServers(config));
   std::atomic<bool> ready = true;
   std::unique_ptr<MonitoringServer> monitoring;
-  if (!config.metrics_listen.empty()) {
-    ASSIGN_OR_RETURN(monitoring, MonitoringServer::Start(config.metrics_listen, metrics,
+  if (!config.watch.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(monitoring, MonitoringServer::Start(config.watch.metrics_listen, metrics,
                                                          [&] { return ready.load(); }));
     log::Info({}, "metrics at http://{}/metrics", monitoring->address());
   }
@@ -159,22 +157,13 @@ int main(int argc, char** argv) {
                  "Seconds after which a silent host becomes UNKNOWN")
       ->check(CLI::Range(2, 3600))
       ->capture_default_str();
-  app.add_option("--log-level", config.log_level, "trace, debug, info, warn or error")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
-      ->capture_default_str();
-  app.add_option("--log-format", config.log_format, "text, or json: an object a line")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-  app.add_option("--metrics-listen", config.metrics_listen,
-                 "HOST:PORT for Prometheus (/metrics) and probes (/healthz, /readyz); plaintext");
+  nestor::AddWatchOptions(&app, &config.watch);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  nestor::log::Start(
-      config.log_format == "json" ? nestor::log::Format::kJson : nestor::log::Format::kText,
-      config.log_level);
+  config.watch.StartLog();
   if (absl::Status status = nestor::server::CheckConfig(config); !status.ok()) {
     std::cerr << "nestor-server: " << status.message() << "\n";
     return 2;

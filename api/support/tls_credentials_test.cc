@@ -7,8 +7,8 @@
 #include <CLI/Formatter.hpp>
 
 #include "absl/time/clock.h"
+#include "api/support/program_options.h"
 #include "api/support/test_certificates.h"
-#include "api/support/transport_options.h"
 
 namespace nestor {
 namespace {

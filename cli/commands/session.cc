@@ -1,8 +1,8 @@
 #include "cli/commands/session.h"
 
+#include "api/support/program_options.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
-#include "api/support/transport_options.h"
 #include "cli/text.h"
 
 namespace nestor::cli {

@@ -1,7 +1,9 @@
-#include "api/support/transport_options.h"
+#include "api/support/program_options.h"
 
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+
+#include "api/support/log.h"
 
 namespace nestor {
 
@@ -20,6 +22,21 @@ void AddReloadOption(CLI::App* app, TransportSecurity* security) {
                   "Seconds within which changed TLS files are taken up")
       ->check(CLI::Range(1, 86'400))
       ->capture_default_str();
+}
+
+void WatchOptions::StartLog() const {
+  log::Start(log_format == "json" ? log::Format::kJson : log::Format::kText, log_level);
+}
+
+void AddWatchOptions(CLI::App* app, WatchOptions* options) {
+  app->add_option("--log-level", options->log_level, "trace, debug, info, warn or error")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  app->add_option("--log-format", options->log_format, "text, or json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app->add_option("--metrics-listen", options->metrics_listen,
+                  "HOST:PORT for Prometheus (/metrics) and probes (/healthz, /readyz); plaintext");
 }
 
 }  // namespace nestor
