@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "api/support/proto_time.h"
 
 namespace nestor::cli {
 namespace {
@@ -14,10 +15,6 @@ using google::protobuf::util::TimeUtil;
 
 bool IsUnset(const google::protobuf::Timestamp& time) {
   return time.seconds() == 0 && time.nanos() == 0;
-}
-
-absl::Time ToTime(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
 }
 
 }  // namespace
@@ -38,12 +35,12 @@ std::string TerminalSafe(absl::string_view text) {
 
 std::string TimeText(const google::protobuf::Timestamp& time) {
   if (IsUnset(time)) return "-";
-  return absl::FormatTime("%Y-%m-%d %H:%M:%E3S UTC", ToTime(time), absl::UTCTimeZone());
+  return absl::FormatTime("%Y-%m-%d %H:%M:%E3S UTC", FromTimestamp(time), absl::UTCTimeZone());
 }
 
 std::string AgeText(const google::protobuf::Timestamp& time, absl::Time now) {
   if (IsUnset(time)) return "-";
-  const int64_t seconds = std::max<int64_t>(0, absl::ToInt64Seconds(now - ToTime(time)));
+  const int64_t seconds = std::max<int64_t>(0, absl::ToInt64Seconds(now - FromTimestamp(time)));
   if (seconds < 2 * 60) return absl::StrCat(seconds, "s");
   if (seconds < 2 * 3600) return absl::StrCat(seconds / 60, "m");
   if (seconds < 48 * 3600) return absl::StrCat(seconds / 3600, "h");

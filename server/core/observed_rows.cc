@@ -6,7 +6,6 @@
 #include "server/core/observation.h"
 
 namespace nestor::server {
-
 namespace {
 
 bool IsFinal(v1::PasidBindingStatus::State state) {
@@ -18,7 +17,9 @@ bool IsFinal(v1::PasidBindingStatus::State state) {
 
 ObservedRows::ObservedRows(std::string host, const v1::Inventory& inventory)
     : host_(std::move(host)) {
-  for (const auto& [bdf, row] : DeviceRows(inventory)) devices_.insert(bdf);
+  for (const v1::Device& device : inventory.devices()) {
+    devices_.insert(DeviceName::Parse(device.name())->bdf);
+  }
 }
 
 std::vector<ReachedRung> ObservedRows::Add(const View& view, const HostEffects& effects) {

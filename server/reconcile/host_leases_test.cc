@@ -5,27 +5,22 @@
 #include <optional>
 
 #include "api/support/errors.h"
+#include "server/reconcile/test_agent.h"
 
 namespace nestor::server {
 namespace {
 
-class FakeClock final : public Clock {
- public:
-  absl::Time Now() const override { return now; }
-  absl::Time now = absl::FromUnixSeconds(1000);
-};
-
 class HostLeasesTest : public ::testing::Test {
  protected:
-  FakeClock clock_;
+  ManualClock clock_;
   HostLeases leases_{absl::Seconds(40), clock_};
 };
 
 TEST_F(HostLeasesTest, RunsOutAfterItsLengthOfSilence) {
   leases_.Grant("hosts/h1", "s1");
-  clock_.now += absl::Seconds(39);
+  clock_.Advance(absl::Seconds(39));
   EXPECT_EQ(leases_.Left("hosts/h1", "s1"), absl::Seconds(1));
-  clock_.now += absl::Seconds(1);
+  clock_.Advance(absl::Seconds(1));
   EXPECT_EQ(leases_.Left("hosts/h1", "s1"), absl::ZeroDuration());
   EXPECT_EQ(leases_.Left("hosts/h1", "s1"), std::nullopt);
   EXPECT_FALSE(leases_.IsHeld("hosts/h1"));
@@ -33,7 +28,7 @@ TEST_F(HostLeasesTest, RunsOutAfterItsLengthOfSilence) {
 
 TEST_F(HostLeasesTest, RenewalStartsItAnew) {
   leases_.Grant("hosts/h1", "s1");
-  clock_.now += absl::Seconds(30);
+  clock_.Advance(absl::Seconds(30));
   ASSERT_TRUE(leases_.Renew("hosts/h1", "s1").ok());
   EXPECT_EQ(leases_.Left("hosts/h1", "s1"), absl::Seconds(40));
 }
@@ -42,14 +37,14 @@ TEST_F(HostLeasesTest, AnEarlierSessionNeitherRenewsNorEndsTheNewOne) {
   leases_.Grant("hosts/h1", "s1");
   leases_.Grant("hosts/h1", "s2");
   EXPECT_EQ(ErrorReason(leases_.Renew("hosts/h1", "s1")), "NOT_SESSION_OWNER");
-  clock_.now += absl::Seconds(100);
+  clock_.Advance(absl::Seconds(100));
   EXPECT_EQ(leases_.Left("hosts/h1", "s1"), std::nullopt);
   EXPECT_TRUE(leases_.IsHeld("hosts/h1"));
 }
 
 TEST_F(HostLeasesTest, OneThatRanOutIsNotRenewed) {
   leases_.Grant("hosts/h1", "s1");
-  clock_.now += absl::Seconds(40);
+  clock_.Advance(absl::Seconds(40));
   leases_.Left("hosts/h1", "s1");
   EXPECT_EQ(ErrorReason(leases_.Renew("hosts/h1", "s1")), "NOT_SESSION_OWNER");
 }
