@@ -35,6 +35,8 @@ class MockShim : public Shim {
   MOCK_METHOD(absl::Status, WriteRegion, (const Bdf&, uint32_t, uint64_t, const std::string&),
               (override));
   MOCK_METHOD(absl::Status, ResetDevice, (const Bdf&), (override));
+  MOCK_METHOD(void, Invalidate, (const BindingKey&, uint64_t, uint64_t, InvalidateDone),
+              (override));
 };
 
 class MockLauncher : public ShimLauncher {

@@ -6,8 +6,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_format.h"
 #include "agent/core/plan.h"
 #include "agent/vfio/iommu_backend.h"
 
@@ -21,6 +24,16 @@ class RecordingBackend final : public IommuBackend {
   void SetHook(Hook hook) {
     std::lock_guard lock(mutex_);
     hook_ = std::move(hook);
+  }
+  // What each Invalidate answers.
+  void SetInvalidateStatus(absl::Status status) {
+    std::lock_guard lock(mutex_);
+    invalidate_status_ = std::move(status);
+  }
+  // The calls of Invalidate so far, as "0000:3b:00.0 5 0x1000+0x2000".
+  std::vector<std::string> invalidated() {
+    std::lock_guard lock(mutex_);
+    return invalidated_;
   }
   // Address spaces that exist.
   int open() const { return open_; }
@@ -61,8 +74,11 @@ class RecordingBackend final : public IommuBackend {
       return Do(ReplaceTable{key, table});
     }
     absl::Status Unbind(const BindingKey& key) override { return Do(UnbindTable{key}); }
-    absl::Status Invalidate(const BindingKey&, uint64_t, uint64_t) override {
-      return absl::OkStatus();
+    absl::Status Invalidate(const BindingKey& key, uint64_t address, uint64_t size) override {
+      std::lock_guard lock(backend_.mutex_);
+      backend_.invalidated_.push_back(
+          absl::StrFormat("%s %u 0x%x+0x%x", key.device, key.pasid, address, size));
+      return backend_.invalidate_status_;
     }
     absl::StatusOr<size_t> ReadRegion(const Bdf&, uint32_t region, uint64_t offset, void* buffer,
                                       size_t size) override {
@@ -106,6 +122,8 @@ class RecordingBackend final : public IommuBackend {
 
   std::mutex mutex_;
   Hook hook_;
+  absl::Status invalidate_status_;
+  std::vector<std::string> invalidated_;
   std::atomic<int> open_ = 0;
 };
 

@@ -19,6 +19,18 @@ namespace {
 
 absl::Status Closed() { return absl::UnavailableError("the owner of this machine has ended"); }
 
+absl::Status NotProgrammed(const BindingKey& key) {
+  return WithReason(absl::FailedPreconditionError(
+                        absl::StrCat("nothing is bound to PASID ", key.pasid, " of ", key.device)),
+                    "NOT_PROGRAMMED");
+}
+
+absl::Status TooManyInvalidations() {
+  return WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                        Shim::kMaxInvalidations, " invalidations of this machine wait")),
+                    "QUEUE_FULL");
+}
+
 // A random UUID (RFC 4122, version 4).
 std::string NewInstance() {
   std::random_device random;
@@ -151,6 +163,31 @@ absl::Status RunningShim::ResetDevice(const Bdf& device) {
   return WaitFor(lock, [&] { return core_.ResetOutcome(device); });
 }
 
+void RunningShim::Invalidate(const BindingKey& key, uint64_t address, uint64_t size,
+                             InvalidateDone done) {
+  absl::Status refusal;
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) {
+      refusal = Closed();
+    } else if (invalidations_.size() >= kMaxInvalidations) {
+      refusal = TooManyInvalidations();
+    } else {
+      invalidations_.push_back({key, address, size, std::move(done)});
+      return Wake();
+    }
+  }
+  done(refusal);
+}
+
+absl::Status RunningShim::DoInvalidate(const Invalidation& invalidation) {
+  std::lock_guard lock(kernel_mutex_);
+  if (address_space_ == nullptr) return Closed();
+  const BindingKey& key = invalidation.key;
+  if (!address_space_->state().bindings.contains(key)) return NotProgrammed(key);
+  return address_space_->Invalidate(key, invalidation.address, invalidation.size);
+}
+
 void RunningShim::Wake() {
   if (running_ || closed_) return;
   running_ = true;
@@ -178,27 +215,35 @@ void RunningShim::Run() {
   unused = TakeUnusedMappings();
   const std::optional<Step> step = core_.NextStep(environment_.clock.Now());
   ShimReport report = core_.TakeReport();
+  const std::vector<Invalidation> invalidations = std::exchange(invalidations_, {});
   const bool has_report = !report.virtual_machines.empty() || !report.bindings.empty();
-  if (!step.has_value() && !has_report) {
+  if (!step.has_value() && !has_report && invalidations.empty()) {
     running_ = false;
     ScheduleRetry();
     return;
   }
   lock.unlock();
   if (has_report) environment_.report(vm_uid_, std::move(report));
-  if (step.has_value()) {
-    std::unique_lock kernel_lock(kernel_mutex_);
-    if (address_space_ == nullptr) return;
-    const StepResult result = Execute(*step, environment_.backend, *address_space_);
-    kernel_lock.unlock();
-    if (environment_.on_step) environment_.on_step(*step, result);
-    lock.lock();
-    core_.FinishStep(result, environment_.clock.Now());
-    lock.unlock();
-    changed_.notify_all();
+  for (const Invalidation& invalidation : invalidations) {
+    invalidation.done(DoInvalidate(invalidation));
   }
+  if (step.has_value() && !DoStep(*step)) return;
   // Behind the other shims.
   environment_.workers.Post([self = shared_from_this()] { self->Run(); });
+}
+
+bool RunningShim::DoStep(const Step& step) {
+  std::unique_lock kernel_lock(kernel_mutex_);
+  if (address_space_ == nullptr) return false;
+  const StepResult result = Execute(step, environment_.backend, *address_space_);
+  kernel_lock.unlock();
+  if (environment_.on_step) environment_.on_step(step, result);
+  {
+    std::lock_guard lock(mutex_);
+    core_.FinishStep(result, environment_.clock.Now());
+  }
+  changed_.notify_all();
+  return true;
 }
 
 void RunningShim::ScheduleRetry() {
@@ -250,6 +295,7 @@ void RunningShim::Close() {
 
 void RunningShim::DropKernelObjects() {
   std::map<uint64_t, GuestMapping> mappings;
+  std::vector<Invalidation> invalidations;
   std::unique_ptr<AddressSpace> address_space;
   {
     std::lock_guard lock(kernel_mutex_);
@@ -258,7 +304,9 @@ void RunningShim::DropKernelObjects() {
   {
     std::lock_guard lock(mutex_);
     mappings.swap(mappings_);
+    invalidations.swap(invalidations_);
   }
+  for (const Invalidation& invalidation : invalidations) invalidation.done(Closed());
 }
 
 }  // namespace nestor::agent

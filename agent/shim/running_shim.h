@@ -57,6 +57,8 @@ class RunningShim final : public Shim, public std::enable_shared_from_this<Runni
   absl::Status WriteRegion(const Bdf& device, uint32_t region, uint64_t offset,
                            const std::string& data) override;
   absl::Status ResetDevice(const Bdf& device) override;
+  void Invalidate(const BindingKey& key, uint64_t address, uint64_t size,
+                  InvalidateDone done) override;
 
   // Lets go of everything if the machine has nothing in the kernel; false otherwise.
   bool CloseIfIdle();
@@ -65,6 +67,12 @@ class RunningShim final : public Shim, public std::enable_shared_from_this<Runni
 
  private:
   using Outcome = std::function<std::optional<absl::Status>()>;
+  struct Invalidation {
+    BindingKey key;
+    uint64_t address = 0;
+    uint64_t size = 0;  // 0: everything of the key
+    InvalidateDone done;
+  };
 
   // The next functions want mutex_ to be held.
 
@@ -76,13 +84,16 @@ class RunningShim final : public Shim, public std::enable_shared_from_this<Runni
   // Takes the mappings that stage 2 no longer needs; the caller drops them unlocked.
   std::vector<GuestMapping> TakeUnusedMappings();
 
-  // A task: reports, does one step, and posts itself again while there is more.
+  // A task: reports, invalidates, does one step, and posts itself again while there is more.
   void Run();
+  // False: the shim was closed meanwhile.
+  bool DoStep(const Step& step);
+  absl::Status DoInvalidate(const Invalidation& invalidation);
   absl::StatusOr<GuestMapping> MapHere(const GuestMemory& memory);
   // Remembers memory that stage 2 does not get; returns `problem`.
   absl::Status RecordMemory(const Bdf& device, const MemoryRegion& region,
                             const absl::Status& problem);
-  // Takes the kernel objects away from all later calls.
+  // Takes the kernel objects away from all later calls, and refuses those that wait.
   void DropKernelObjects();
 
   const ShimEnvironment environment_;
@@ -100,6 +111,7 @@ class RunningShim final : public Shim, public std::enable_shared_from_this<Runni
   bool closed_ = false;
   std::optional<absl::Time> alarm_;            // the earliest retry that the timer knows
   std::map<uint64_t, GuestMapping> mappings_;  // by address in this process
+  std::vector<Invalidation> invalidations_;    // wait; oldest first
 };
 
 }  // namespace nestor::agent

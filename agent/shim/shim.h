@@ -80,6 +80,18 @@ class Shim {
   // Unbinds every PASID of the machine, resets, and mints a new vm_instance; blocks until
   // done. An unbind or reset that fails is the answer, and the old instance is over even so.
   virtual absl::Status ResetDevice(const Bdf& device) = 0;
+
+  // Told what became of one Invalidate, exactly once; must return quickly and not wait for the
+  // shim. Called on the caller's thread where the call is refused at once, else on the shim's.
+  using InvalidateDone = std::function<void(absl::Status)>;
+  // Has the kernel drop cached translations of `key` in [address, address + size), and perhaps
+  // others; size 0: all of them. Returns at once; OK comes when the kernel has done it. Waits
+  // for the step that runs, no longer.
+  // INVALID_ARGUMENT: goes beyond 2^64. FAILED_PRECONDITION NOT_PROGRAMMED: nothing is bound
+  // there. RESOURCE_EXHAUSTED QUEUE_FULL: kMaxInvalidations wait. Else the kernel's error.
+  virtual void Invalidate(const BindingKey& key, uint64_t address, uint64_t size,
+                          InvalidateDone done) = 0;
+  static constexpr size_t kMaxInvalidations = 64;
 };
 
 // Starts and finds shims. Thread-safe.

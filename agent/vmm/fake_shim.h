@@ -78,6 +78,11 @@ class FakeShim final : public Shim {
     return absl::OkStatus();
   }
   absl::Status ResetDevice(const Bdf&) override { return Call("reset", ""); }
+  void Invalidate(const BindingKey& key, uint64_t address, uint64_t size,
+                  InvalidateDone done) override {
+    done(Call("invalidate",
+              absl::StrFormat(" %s %d 0x%x+0x%x", key.device, key.pasid, address, size)));
+  }
 
  private:
   static constexpr uint64_t kBarSize = 64 << 10;
