@@ -19,17 +19,25 @@ constexpr uint64_t kPageMask = 4095;
 constexpr uint32_t kInfoMinSize = offsetof(uapi::vfio_iommu_type1_info, cap_offset);
 constexpr uint32_t kInfoCapabilitySize = kInfoMinSize + sizeof(uint32_t);
 
-bool IsWellFormed(const uapi::vfio_iommu_type1_dma_map& map) {
-  constexpr uint32_t kFlags = uapi::VFIO_DMA_MAP_FLAG_READ | uapi::VFIO_DMA_MAP_FLAG_WRITE;
-  if (map.argsz < sizeof(map) || map.flags == 0 || (map.flags & ~kFlags) != 0) return false;
-  if (map.size == 0 || ((map.size | map.iova | map.vaddr) & kPageMask) != 0) return false;
-  return map.iova + map.size - 1 >= map.iova && map.vaddr + map.size - 1 >= map.vaddr;
+// Of a range with bytes in it.
+bool Wraps(uint64_t start, uint64_t size) { return start + size - 1 < start; }
+
+int WrapError(SimPersonality personality) {
+  return personality == SimPersonality::kLinux7_2 ? -EOVERFLOW : -EINVAL;
 }
 
-bool IsWellFormed(const uapi::vfio_iommu_type1_dma_unmap& unmap) {
-  if (unmap.argsz < sizeof(unmap) || unmap.flags != 0) return false;
-  if (unmap.size == 0 || ((unmap.iova | unmap.size) & kPageMask) != 0) return false;
-  return unmap.iova + unmap.size - 1 >= unmap.iova;
+int CheckForm(SimPersonality personality, const uapi::vfio_iommu_type1_dma_map& map) {
+  constexpr uint32_t kFlags = uapi::VFIO_DMA_MAP_FLAG_READ | uapi::VFIO_DMA_MAP_FLAG_WRITE;
+  if (map.argsz < sizeof(map) || (map.flags & ~kFlags) != 0 || map.size == 0) return -EINVAL;
+  if (Wraps(map.iova, map.size) || Wraps(map.vaddr, map.size)) return WrapError(personality);
+  if (map.flags == 0 || ((map.size | map.iova | map.vaddr) & kPageMask) != 0) return -EINVAL;
+  return 0;
+}
+
+int CheckForm(SimPersonality personality, const uapi::vfio_iommu_type1_dma_unmap& unmap) {
+  if (unmap.argsz < sizeof(unmap) || unmap.flags != 0) return -EINVAL;
+  if (unmap.size == 0 || ((unmap.iova | unmap.size) & kPageMask) != 0) return -EINVAL;
+  return Wraps(unmap.iova, unmap.size) ? WrapError(personality) : 0;
 }
 
 bool IsValidIova(const SimIommuProperties& iommu, uint64_t iova, uint64_t last) {
@@ -124,7 +132,7 @@ int SimType1::GetInfo(SimTask& task, uint64_t argument) const {
 int SimType1::MapDma(SimTask& task, uint64_t argument) {
   uapi::vfio_iommu_type1_dma_map map;
   if (!task.memory().Read(argument, &map)) return -EFAULT;
-  if (!IsWellFormed(map)) return -EINVAL;
+  if (const int result = CheckForm(system_.machine.personality, map); result != 0) return result;
   const uint64_t last = map.iova + map.size - 1;
   if (FindMapping(map.iova, last) != mappings_.end()) return -EEXIST;
   if (mappings_.size() >= system_.machine.iommu.dma_entry_limit) return -ENOSPC;
@@ -143,7 +151,7 @@ int SimType1::MapDma(SimTask& task, uint64_t argument) {
 int SimType1::UnmapDma(SimTask& task, uint64_t argument) {
   uapi::vfio_iommu_type1_dma_unmap unmap;
   if (!task.memory().Read(argument, &unmap)) return -EFAULT;
-  if (!IsWellFormed(unmap)) return -EINVAL;
+  if (const int result = CheckForm(system_.machine.personality, unmap); result != 0) return result;
   const uint64_t last = unmap.iova + unmap.size - 1;
   if (type_ != uapi::VFIO_TYPE1_IOMMU && Bisects(unmap.iova, last)) return -EINVAL;
   unmap.size = 0;

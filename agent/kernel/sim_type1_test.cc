@@ -288,5 +288,17 @@ TEST_F(SimType1Test, Linux7_2KnowsNestingNoMore) {
   EXPECT_EQ(container_->Bind(TestBind()), -ENOTTY);
 }
 
+TEST_F(SimType1Test, RangeThatWrapsIsAnOverflowSinceLinux7_2) {
+  constexpr uint64_t kLastPage = ~uint64_t{0} - kPage + 1;
+  for (const auto& [personality, error] : {std::pair(SimPersonality::kLinux6_12, -EINVAL),
+                                           std::pair(SimPersonality::kLinux7_2, -EOVERFLOW)}) {
+    Boot(personality);
+    ASSERT_EQ(container_->SetIommu(kType1v2), 0);
+    EXPECT_EQ(container_->Map(kLastPage, 2 * kPage, Memory()), error);
+    EXPECT_EQ(container_->Map(0, 2 * kPage, kLastPage), error);
+    EXPECT_EQ(container_->Unmap(kLastPage, 2 * kPage), error);
+  }
+}
+
 }  // namespace
 }  // namespace nestor::kernel
