@@ -23,6 +23,8 @@ std::string FaultReasonName(uint32_t reason) {
       return "ACCESS";
     case uapi::IOMMU_FAULT_REASON_OOR_ADDRESS:
       return "OOR_ADDRESS";
+    case kSimFaultReasonNotModelled:
+      return "NOT_MODELLED";
     default:
       return absl::StrCat(reason);
   }

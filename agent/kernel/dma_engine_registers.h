@@ -32,7 +32,7 @@ enum SimDeviceRegister : uint64_t {
   kSimRegisterStatus = 0x28,
   // ro: the first address that was refused. Pages before it were copied.
   kSimRegisterFaultAddress = 0x30,
-  // ro: why, as uapi::IOMMU_FAULT_REASON_*.
+  // ro: why, as uapi::IOMMU_FAULT_REASON_*, or kSimFaultReasonNotModelled.
   kSimRegisterFaultReason = 0x38,
   // ro: commands done and commands that ended in a fault, since power on.
   kSimRegisterDmaCount = 0x40,
@@ -51,6 +51,9 @@ enum SimDeviceStatus : uint64_t {
   kSimStatusFault = 2,  // refused by the IOMMU: see the fault registers
   kSimStatusError = 3,  // unknown command, or a length beyond the buffer
 };
+
+// Beyond the kernel's reasons: the guest's first stage is of a kind that is not simulated.
+inline constexpr uint32_t kSimFaultReasonNotModelled = 0x100;
 
 // "PASID_INVALID" for uapi::IOMMU_FAULT_REASON_PASID_INVALID; the number itself where it has
 // no name.

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "agent/kernel/user_memory.h"
+#include "api/support/file_descriptor.h"
 
 namespace nestor::kernel {
 
@@ -23,6 +24,8 @@ class SimTask {
   virtual int address_space() const = 0;
   // Null: no such descriptor.
   virtual std::shared_ptr<SimFile> GetFile(int fd) = 0;
+  // A duplicate of its descriptor of a file that is not simulated; invalid: there is none.
+  virtual FileDescriptor DuplicateHostFile(int fd) const = 0;
   // The new descriptor.
   virtual int InstallFile(std::shared_ptr<SimFile> file) = 0;
 };

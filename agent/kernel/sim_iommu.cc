@@ -2,12 +2,14 @@
 
 #include <cerrno>
 
+#include "agent/kernel/dma_engine_registers.h"
+
 namespace nestor::kernel {
 namespace {
 
 constexpr uint64_t kPageMask = 4095;
 
-// A request without a PASID, or with RID_PASID.
+// A request whose entry has no first stage.
 SimWalkResult WalkStage2(const SimStage2& stage2, const SimRequest& request) {
   const uint64_t page = request.address & ~kPageMask;
   const auto result = stage2.Translate(page);
@@ -27,28 +29,44 @@ SimWalkResult WalkStage2(const SimStage2& stage2, const SimRequest& request) {
 
 }  // namespace
 
+void SimIommu::SetEntry(int device, uint32_t pasid, const SimPasidEntry& entry) {
+  ClearEntry(device, pasid);
+  entries_[{device, pasid}] = entry;
+}
+
+void SimIommu::ClearEntry(int device, uint32_t pasid) {
+  if (entries_.erase({device, pasid}) > 0) iotlb_.DropPasid(device, pasid);
+}
+
 void SimIommu::Detach(int device) {
-  bindings_.erase(bindings_.lower_bound({device, 0}), bindings_.lower_bound({device + 1, 0}));
+  entries_.erase(entries_.lower_bound({device, 0}), entries_.lower_bound({device + 1, 0}));
   iotlb_.DropDevice(device);
-  domains_.erase(device);
 }
 
 int SimIommu::Bind(int device, uint32_t pasid, const SimStage1& stage1) {
-  return bindings_.try_emplace({device, pasid}, stage1).second ? 0 : -EBUSY;
-}
-
-void SimIommu::Unbind(int device, uint32_t pasid) {
-  if (bindings_.erase({device, pasid}) > 0) iotlb_.DropPasid(device, pasid);
+  if (IsBound(device, pasid)) return -EBUSY;
+  SetEntry(device, pasid, {.stage2 = entries_.at({device, 0}).stage2, .stage1 = stage1});
+  return 0;
 }
 
 void SimIommu::UnbindEverywhere(uint32_t pasid) {
-  for (const auto& [device, stage2] : domains_) Unbind(device, pasid);
+  for (size_t device = 0; device < machine_.devices.size(); ++device) {
+    Unbind(static_cast<int>(device), pasid);
+  }
 }
 
 void SimIommu::FlushDomain(const SimStage2& stage2) {
-  for (const auto& [device, domain] : domains_) {
-    if (domain == &stage2) iotlb_.DropDevice(device);
+  for (const auto& [key, entry] : entries_) {
+    if (entry.stage2 == &stage2) iotlb_.DropPasid(key.first, key.second);
   }
+}
+
+std::map<std::pair<int, uint32_t>, SimStage1> SimIommu::bindings() const {
+  std::map<std::pair<int, uint32_t>, SimStage1> bindings;
+  for (const auto& [key, entry] : entries_) {
+    if (entry.stage1) bindings.emplace(key, *entry.stage1);
+  }
+  return bindings;
 }
 
 bool SimIommu::Transfer(int device, const SimRequest& request, void* buffer, size_t size) {
@@ -79,17 +97,14 @@ SimWalkResult SimIommu::Walk(int device, const SimRequest& request) const {
   if (request.pasid && *request.pasid >> machine_.devices[device].pasid_bits != 0) {
     return SimTranslationFault{uapi::IOMMU_FAULT_REASON_PASID_INVALID};
   }
-  const auto domain = domains_.find(device);
-  if (domain == domains_.end()) {
+  const auto found = entries_.find({device, request.pasid.value_or(0)});
+  if (found == entries_.end()) {
     return SimTranslationFault{uapi::IOMMU_FAULT_REASON_BAD_PASID_ENTRY};
   }
-  const uint32_t pasid = request.pasid.value_or(0);
-  if (pasid == 0) return WalkStage2(*domain->second, request);
-  const auto binding = bindings_.find({device, pasid});
-  if (binding == bindings_.end()) {
-    return SimTranslationFault{uapi::IOMMU_FAULT_REASON_BAD_PASID_ENTRY};
-  }
-  return WalkStage1(machine_.iommu, memory_, *domain->second, binding->second, request.address,
+  const SimPasidEntry& entry = found->second;
+  if (entry.unmodelled) return SimTranslationFault{kSimFaultReasonNotModelled};
+  if (!entry.stage1) return WalkStage2(*entry.stage2, request);
+  return WalkStage1(machine_.iommu, memory_, *entry.stage2, *entry.stage1, request.address,
                     request.access);
 }
 

@@ -23,7 +23,8 @@ struct SimRequest {
   SimAccess access;
 };
 
-// A request that was refused; numbers as uapi::IOMMU_FAULT_REASON_*.
+// A request that was refused; numbers as uapi::IOMMU_FAULT_REASON_*, and
+// kSimFaultReasonNotModelled.
 struct SimFault {
   std::string bdf;
   std::optional<uint32_t> pasid;
@@ -33,9 +34,18 @@ struct SimFault {
   SimAccess access;
 };
 
-// VT-d in scalable mode with all devices of the machine behind it; a device is its index in
-// SimMachine::devices. Requests without a PASID, and those with PASID 0 (RID_PASID), go
-// through stage 2 alone. Not thread-safe.
+// An entry of a device's PASID table.
+struct SimPasidEntry {
+  const SimStage2* stage2 = nullptr;
+  std::optional<SimStage1> stage1 = {};  // unset: through stage 2 alone
+  // It has a first stage in a form that nobody here walks: every request is a fault,
+  // kSimFaultReasonNotModelled.
+  bool unmodelled = false;
+};
+
+// All devices of the machine are behind it; a device is its index in SimMachine::devices. As
+// in VT-d's scalable mode, each has a table of entries by PASID, and requests without one, and
+// those with PASID 0, go by entry 0. Not thread-safe.
 class SimIommu {
  public:
   static constexpr size_t kKeptFaults = 256;
@@ -44,21 +54,26 @@ class SimIommu {
   SimIommu(const SimMachine& machine, const SimPhysicalMemory& memory)
       : machine_(machine), memory_(memory) {}
 
-  // Puts a device into a domain. `stage2` must outlive its stay.
-  void Attach(int device, const SimStage2& stage2) { domains_[device] = &stage2; }
-  // Takes it out, with what its PASID table and the IOTLB hold.
+  // Fills an entry in place of what it held, and drops what the IOTLB has of that. Its
+  // `stage2` must outlive its stay.
+  void SetEntry(int device, uint32_t pasid, const SimPasidEntry& entry);
+  // Empties it, likewise; nothing where it is empty.
+  void ClearEntry(int device, uint32_t pasid);
+
+  // Puts a device into a domain: entry 0 without a first stage.
+  void Attach(int device, const SimStage2& stage2) { SetEntry(device, 0, {.stage2 = &stage2}); }
+  // Takes it out, with all its entries.
   void Detach(int device);
 
-  // Fills a PASID table entry of an attached device: 0, or -EBUSY where it is filled.
+  // Nests an entry of an attached device in its domain: 0, or -EBUSY where it is filled.
   int Bind(int device, uint32_t pasid, const SimStage1& stage1);
-  // Empties it and drops what the IOTLB has of it; nothing where it is empty.
-  void Unbind(int device, uint32_t pasid);
+  void Unbind(int device, uint32_t pasid) { ClearEntry(device, pasid); }
   // The same on every device.
   void UnbindEverywhere(uint32_t pasid);
-  bool IsBound(int device, uint32_t pasid) const { return bindings_.contains({device, pasid}); }
+  bool IsBound(int device, uint32_t pasid) const { return entries_.contains({device, pasid}); }
 
-  // Drops translations: of a PASID, of pages of a PASID that touch [first, last], of all the
-  // devices of a domain.
+  // Drops translations: of a PASID, of pages of a PASID that touch [first, last], of all
+  // entries of a domain.
   void FlushPasid(int device, uint32_t pasid) { iotlb_.DropPasid(device, pasid); }
   void FlushRange(int device, uint32_t pasid, uint64_t first, uint64_t last) {
     iotlb_.DropRange(device, pasid, first, last);
@@ -69,7 +84,8 @@ class SimIommu {
   // refusal is recorded: false, and it is the last of faults().
   bool Transfer(int device, const SimRequest& request, void* buffer, size_t size);
 
-  const std::map<std::pair<int, uint32_t>, SimStage1>& bindings() const { return bindings_; }
+  // The first stages that are walked, by device and PASID.
+  std::map<std::pair<int, uint32_t>, SimStage1> bindings() const;
   const std::deque<SimFault>& faults() const { return faults_; }
   int iotlb_entries() const { return iotlb_.size(); }
 
@@ -80,8 +96,7 @@ class SimIommu {
 
   const SimMachine& machine_;
   const SimPhysicalMemory& memory_;
-  std::map<int, const SimStage2*> domains_;                 // by device
-  std::map<std::pair<int, uint32_t>, SimStage1> bindings_;  // by device and PASID
+  std::map<std::pair<int, uint32_t>, SimPasidEntry> entries_;  // by device and PASID
   SimIotlb iotlb_;
   std::deque<SimFault> faults_;
 };

@@ -27,6 +27,12 @@ SimStatistics SimKernel::Statistics() const {
   statistics.pasids = system_->pasids.pasids();
   statistics.bindings = static_cast<int>(system_->iommu.bindings().size());
   statistics.mappings = system_->memory.pins();
+  statistics.iommufds = system_->iommufds;
+  statistics.bound_devices = system_->bound_devices;
+  statistics.ioases = system_->ioases;
+  statistics.hwpts = system_->hwpts;
+  statistics.viommus = system_->viommus;
+  statistics.attachments = system_->attachments;
   statistics.iotlb_entries = system_->iommu.iotlb_entries();
   for (const auto& device : system_->devices) {
     statistics.dmas += device->dma_count();
@@ -38,7 +44,8 @@ SimStatistics SimKernel::Statistics() const {
 std::vector<SimBinding> SimKernel::Bindings() const {
   const std::lock_guard lock(system_->mutex);
   std::vector<SimBinding> bindings;
-  for (const auto& [key, stage1] : system_->iommu.bindings()) {
+  const auto entries = system_->iommu.bindings();
+  for (const auto& [key, stage1] : entries) {
     bindings.push_back({system_->machine.devices[key.first].bdf, key.second, stage1});
   }
   return bindings;

@@ -1,10 +1,11 @@
 // A software model of the kernel side of nested translation: sysfs, VFIO groups and
-// containers, type1 with nesting, PASIDs, VT-d's two-stage walk and a device that does DMA.
+// containers, type1 with nesting, PASIDs, iommufd, VT-d's two-stage walk and a device that
+// does DMA.
 //
-// It follows the nesting series with the corrections of its review, check by check and in
-// the kernel's order, so that code which works here issues the right calls in the right
-// order. Where it disagrees with a real kernel, it is wrong. What it does not model: pinned
-// pages (a page that its owner unmaps is gone for DMA too), the memlock limit, interrupts,
+// It follows the nesting series with the corrections of its review, and Linux 7.2's iommufd,
+// check by check and in the kernel's order, so that code which works here issues the right calls in
+// the right order. Where it disagrees with a real kernel, it is wrong. What it does not model:
+// pinned pages (a page that its owner unmaps is gone for DMA too), the memlock limit, interrupts,
 // page requests, device TLBs, and time.
 #pragma once
 
@@ -25,18 +26,24 @@ struct SimSystem;
 struct SimStatistics {
   int descriptors = 0;  // of all processes
   int containers = 0;   // open, or kept by a group
-  int groups = 0;       // open, or in a container
+  int groups = 0;       // open, or in a container, or with a member's device file open
   int pasid_sets = 0;   // processes with PASIDs reserved for them
   int pasids = 0;       // allocated
   int bindings = 0;     // (device, PASID) pairs with a stage 1
-  int mappings = 0;     // of stage 2, in all containers
+  int mappings = 0;     // of stage 2, in all containers and iommufds; copies count once
   int iotlb_entries = 0;
+  int iommufds = 0;       // open, or kept by a device
+  int bound_devices = 0;  // to an iommufd
+  int ioases = 0;
+  int hwpts = 0;
+  int viommus = 0;
+  int attachments = 0;  // of devices, and of PASIDs of devices, to a HWPT
   uint64_t dmas = 0;    // commands that devices completed, since boot
   uint64_t faults = 0;  // commands that ended in a fault, since boot
   bool operator==(const SimStatistics&) const = default;
 };
 
-// A PASID table entry that nests.
+// A PASID table entry that nests. PASID 0: of requests without one.
 struct SimBinding {
   std::string bdf;
   uint32_t pasid = 0;

@@ -1,6 +1,7 @@
 #include "agent/kernel/sim_machine.h"
 
 #include "absl/strings/str_format.h"
+#include "agent/kernel/uapi/vtd_registers.h"
 
 namespace nestor::kernel {
 
@@ -14,6 +15,20 @@ uint64_t VtdExtendedCapabilityRegister(const SimIommuProperties& iommu) {
   return uapi::VTD_ECAP_PRS | uapi::VTD_ECAP_ERS | uapi::VTD_ECAP_PASID |
          (iommu.supervisor_requests ? uapi::VTD_ECAP_SRS : 0) |
          (iommu.extended_accessed_flag ? uapi::VTD_ECAP_EAFS : 0);
+}
+
+uint64_t VtdWholeCapabilityRegister(const SimIommuProperties& iommu) {
+  return VtdCapabilityRegister(iommu) | uint64_t{iommu.address_width - 1}
+                                            << uapi::VTD_CAP_MGAW_SHIFT;
+}
+
+uint64_t VtdWholeExtendedCapabilityRegister(const SimIommuProperties& iommu) {
+  uint64_t ecap = VtdExtendedCapabilityRegister(iommu) & ~uapi::VTD_ECAP_PASID;
+  if (iommu.nesting) {
+    ecap |= uapi::VTD_ECAP_SMTS | uapi::VTD_ECAP_NEST | uapi::VTD_ECAP_SSTS | uapi::VTD_ECAP_FSTS;
+  }
+  if (iommu.pasid_bits == 0) return ecap;
+  return ecap | uapi::VTD_ECAP_PASID | uint64_t{iommu.pasid_bits - 1} << uapi::VTD_ECAP_PSS_SHIFT;
 }
 
 SimMachine DefaultSimMachine(int devices) {

@@ -15,18 +15,25 @@ enum class SimPersonality {
   // The nesting series, v6, with the corrections that its review agreed on. It also refuses
   // PASID bounds of 2^31 and more, which v7 brought: the ioctl's result could not carry them.
   kSeriesV6,
-  // Linux 5.18 to 6.12: knows VFIO_TYPE1_NESTING_IOMMU, but VT-d cannot be set to it.
+  // Linux 6.12 (a late stable release): knows VFIO_TYPE1_NESTING_IOMMU, but VT-d cannot be set
+  // to it. iommufd nests per device; it reports PASID widths, but attaches no PASID.
   kLinux6_12,
-  // Linux 6.13 and later: VFIO_TYPE1_NESTING_IOMMU is gone.
+  // Linux 7.2: VFIO_TYPE1_NESTING_IOMMU is gone; iommufd nests, on VT-d per PASID.
   kLinux7_2,
 };
 
+// Whose IOMMU it is. A type1 container that nests and the walk of a first stage are VT-d's in
+// any case; see docs/simulated-kernel.md.
+enum class SimIommuHardware { kVtd, kSmmuV3, kAmd };
+
 // The IOMMU and what its driver and VFIO are set to. The defaults are a VT-d with everything.
 struct SimIommuProperties {
-  bool enabled = true;          // else no device has a group, whatever its description says
-  bool nesting = true;          // hardware: scalable mode with nested translation
-  bool vfio_pasid = true;       // kernel built with CONFIG_VFIO_PASID
-  uint32_t address_width = 48;  // of stage 2, bits
+  bool enabled = true;  // else no device has a group, whatever its description says
+  SimIommuHardware hardware = SimIommuHardware::kVtd;
+  bool nesting = true;              // hardware: scalable mode with nested translation
+  bool interrupt_remapping = true;  // else VFIO takes no device
+  bool vfio_pasid = true;           // kernel built with CONFIG_VFIO_PASID
+  uint32_t address_width = 48;      // of stage 2, bits
   uint32_t pasid_bits = 20;
   uint32_t pasid_quota = 1000;         // per process: vfio_pasid's parameter
   uint32_t pasid_capacity = 1u << 20;  // of the system
@@ -44,10 +51,20 @@ struct SimIommuProperties {
   bool extended_accessed_flag = true;  // ECAP.EAFS
 };
 
+// Whether the kernel has iommufd and VFIO device files.
+inline bool HasIommufd(SimPersonality personality) {
+  return personality != SimPersonality::kSeriesV6;
+}
+
 // VT-d's capability registers, of the bits that matter to nesting (uapi::VTD_CAP_* and
 // VTD_ECAP_*).
 uint64_t VtdCapabilityRegister(const SimIommuProperties& iommu);
 uint64_t VtdExtendedCapabilityRegister(const SimIommuProperties& iommu);
+
+// The same as the hardware has them, with every bit that a driver of nested translation looks
+// at (Intel VT-d specification, 11.4.2 and 11.4.3).
+uint64_t VtdWholeCapabilityRegister(const SimIommuProperties& iommu);
+uint64_t VtdWholeExtendedCapabilityRegister(const SimIommuProperties& iommu);
 
 // A device behind that IOMMU: the DMA engine of agent/kernel/sim_device.h.
 struct SimDeviceDescription {

@@ -4,7 +4,10 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "agent/kernel/sim_iommufd.h"
 #include "agent/kernel/sim_system.h"
+#include "agent/kernel/sim_vfio_cdev.h"
 #include "agent/kernel/sim_vfio_container.h"
 
 namespace nestor::kernel {
@@ -12,6 +15,8 @@ namespace {
 
 constexpr char kContainerNode[] = "/dev/vfio/vfio";
 constexpr char kVfioDirectory[] = "/dev/vfio/";
+constexpr char kIommuNode[] = "/dev/iommu";
+constexpr char kDeviceNode[] = "/dev/vfio/devices/vfio";
 
 // A file of sysfs or procfs.
 class SimTextFile final : public SimFile {
@@ -50,6 +55,15 @@ int OpenFile(SimSystem& system, const std::string& name, SimSysfs::Kind kind,
   }
   if (name == kContainerNode) {
     *file = std::make_shared<SimVfioContainer>(system);
+    return 0;
+  }
+  if (name == kIommuNode) {
+    *file = std::make_shared<SimIommufdFile>(system);
+    return 0;
+  }
+  if (absl::StartsWith(name, kDeviceNode)) {
+    const int device = std::stoi(name.substr(sizeof(kDeviceNode) - 1));
+    *file = std::make_shared<SimVfioCdevFile>(system, device);
     return 0;
   }
   const int group = std::stoi(name.substr(sizeof(kVfioDirectory) - 1));

@@ -1,5 +1,6 @@
 #include "agent/kernel/sim_process.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,6 +30,10 @@ SimProcess::~SimProcess() {
 std::shared_ptr<SimFile> SimProcess::GetFile(int fd) {
   const auto found = files_.find(fd);
   return found == files_.end() ? nullptr : found->second;
+}
+
+FileDescriptor SimProcess::DuplicateHostFile(int fd) const {
+  return FileDescriptor(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 int SimProcess::InstallFile(std::shared_ptr<SimFile> file) {

@@ -53,6 +53,7 @@ class SimProcess final : public Syscalls, private SimTask {
   const UserMemory& memory() const override { return memory_; }
   int address_space() const override { return address_space_; }
   std::shared_ptr<SimFile> GetFile(int fd) override;
+  FileDescriptor DuplicateHostFile(int fd) const override;
   int InstallFile(std::shared_ptr<SimFile> file) override;
 
   SimSystem& system_;

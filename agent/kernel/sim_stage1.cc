@@ -101,14 +101,16 @@ class Walk {
     return true;
   }
 
-  // Supervisor requests heed no write protection, since nothing in the series can set WPE.
   bool CheckRights() {
     uint64_t rights = kWritable | kUser;
     for (const Entry& entry : entries_) rights &= entry.value;
     translation_.write_allowed = (rights & kWritable) != 0;
     translation_.user = (rights & kUser) != 0;
-    if (access_.privileged) return true;
-    if (translation_.user && (translation_.write_allowed || !access_.write)) return true;
+    translation_.write_protect = stage1_.write_protect;
+    const bool write_protected = translation_.write_protect && !translation_.write_allowed;
+    if (access_.privileged && !(access_.write && write_protected)) return true;
+    if (!access_.privileged && translation_.user && (translation_.write_allowed || !access_.write))
+      return true;
     return Fail(uapi::IOMMU_FAULT_REASON_PERMISSION, entries_.back().guest_address);
   }
 
@@ -167,7 +169,8 @@ class Walk {
 bool SimTranslation::Serves(const SimAccess& access) const {
   if (access.write && (!writable || !dirty)) return false;
   if (!access.write && !readable) return false;
-  return access.privileged || (user && (write_allowed || !access.write));
+  if (access.privileged) return !access.write || !write_protect || write_allowed;
+  return user && (write_allowed || !access.write);
 }
 
 SimWalkResult WalkStage1(const SimIommuProperties& iommu, const SimPhysicalMemory& memory,

@@ -16,6 +16,7 @@ struct SimStage1 {
   uint32_t address_width = 48;  // 48: four levels, 57: five
   bool supervisor_request = false;
   bool extended_accessed_flag = false;
+  bool write_protect = false;  // supervisor requests heed it too
   bool operator==(const SimStage1&) const = default;
 };
 
@@ -31,6 +32,7 @@ struct SimTranslation {
   bool readable = false;       // stage 2; stage 1 has no such bit
   bool writable = false;       // stage 2
   bool write_allowed = false;  // stage 1, all levels
+  bool write_protect = false;  // that holds for privileged requests as well
   bool user = false;           // stage 1, all levels
   bool dirty = false;          // the leaf's dirty bit is set
   uint64_t stage1_page = 0;    // the page of stage 1 that it is part of

@@ -9,13 +9,15 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "agent/kernel/sim_system.h"
-#include "agent/kernel/uapi/vtd_registers.h"
 
 namespace nestor::kernel {
 namespace {
 
 // The kernel's limit, MAXSYMLINKS.
 constexpr int kMaxLinks = 40;
+
+// Of the numbers that Linux gives out as they are asked for.
+constexpr int kVfioDeviceMajor = 511;
 
 constexpr char kDevices[] = "/sys/devices/pci0000:00";
 constexpr char kPciBus[] = "/sys/bus/pci";
@@ -58,14 +60,6 @@ const char* ReleaseOf(SimPersonality personality) {
       return "7.2.0";
   }
   return "";
-}
-
-// What an IOMMU driver reports of the register to processes is only a part of it.
-uint64_t WholeExtendedCapabilityRegister(const SimIommuProperties& iommu) {
-  uint64_t ecap = VtdExtendedCapabilityRegister(iommu) & ~uapi::VTD_ECAP_PASID;
-  if (iommu.nesting) ecap |= uapi::VTD_ECAP_SMTS | uapi::VTD_ECAP_NEST;
-  if (iommu.pasid_bits == 0) return ecap;
-  return ecap | uapi::VTD_ECAP_PASID | uint64_t{iommu.pasid_bits - 1} << uapi::VTD_ECAP_PSS_SHIFT;
 }
 
 // The file that the kernel was built from, as far as it matters here.
@@ -162,9 +156,9 @@ void SimSysfs::BuildIommu() {
   AddLink("/sys/class/iommu/dmar0", kIommu);
   // As sysfs writes registers: hexadecimal without a prefix.
   AddText(absl::StrCat(kIommu, "/intel-iommu/cap"),
-          absl::StrFormat("%x\n", VtdCapabilityRegister(iommu)));
+          absl::StrFormat("%x\n", VtdWholeCapabilityRegister(iommu)));
   AddText(absl::StrCat(kIommu, "/intel-iommu/ecap"),
-          absl::StrFormat("%x\n", WholeExtendedCapabilityRegister(iommu)));
+          absl::StrFormat("%x\n", VtdWholeExtendedCapabilityRegister(iommu)));
 }
 
 void SimSysfs::BuildKernel() {
@@ -192,8 +186,25 @@ void SimSysfs::BuildKernel() {
 
 void SimSysfs::BuildVfioNodes() {
   AddDeviceNode("/dev/vfio/vfio");
+  if (HasIommufd(system_.machine.personality)) BuildIommufdNodes();
   for (const auto& [number, group] : system_.groups) {
     if (group->HasVfioDevice()) AddDeviceNode(absl::StrCat("/dev/vfio/", number));
+  }
+}
+
+void SimSysfs::BuildIommufdNodes() {
+  AddDeviceNode("/dev/iommu");
+  AddDirectories("/dev/vfio/devices");
+  AddDirectories("/sys/class/vfio-dev");
+  const auto& devices = system_.machine.devices;
+  for (size_t device = 0; device < devices.size(); ++device) {
+    const bool is_vfio = system_.drivers.DriverOf(static_cast<int>(device)) == "vfio-pci";
+    if (!is_vfio || !devices[device].pci || !system_.machine.iommu.enabled) continue;
+    const std::string name = absl::StrCat("vfio", device);
+    const std::string path = absl::StrCat(kDevices, "/", devices[device].bdf, "/vfio-dev/", name);
+    AddText(path + "/dev", absl::StrCat(kVfioDeviceMajor, ":", device, "\n"));
+    AddLink(absl::StrCat("/sys/class/vfio-dev/", name), path);
+    AddDeviceNode(absl::StrCat("/dev/vfio/devices/", name));
   }
 }
 

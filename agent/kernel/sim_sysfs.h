@@ -48,6 +48,7 @@ class SimSysfs {
   void BuildIommu();
   void BuildKernel();
   void BuildVfioNodes();
+  void BuildIommufdNodes();
   // The name that `path` leads to; links in the middle are followed, the last only on wish.
   int Walk(const std::string& path, bool follow_last, std::string* name) const;
   // The number of the device at /sys/bus/pci/devices/{bdf}, or -1.

@@ -30,7 +30,13 @@ struct SimSystem {
   std::vector<std::unique_ptr<SimDevice>> devices;      // as machine.devices
   std::map<int, std::unique_ptr<SimVfioGroup>> groups;  // by number
   SimSysfs sysfs;
-  int containers = 0;   // alive
+  int containers = 0;  // alive
+  int iommufds = 0;    // alive
+  int bound_devices = 0;
+  int ioases = 0;
+  int hwpts = 0;
+  int viommus = 0;
+  int attachments = 0;  // of devices and of PASIDs
   int descriptors = 0;  // of all processes
   int next_address_space = 1;
 };

@@ -1,13 +1,11 @@
 #include "agent/kernel/sim_type1_info.h"
 
 #include <cstring>
-#include <limits>
+
+#include "agent/kernel/sim_iova_ranges.h"
 
 namespace nestor::kernel {
 namespace {
-
-constexpr uint64_t kInterruptWindow = 0xfee00000;
-constexpr uint64_t kInterruptWindowEnd = 0xfef00000;
 
 // DIRTY_BITMAP_SIZE_MAX of 5.10.
 constexpr uint64_t kMaxDirtyBitmapSize = uint64_t{1} << 28;
@@ -91,9 +89,11 @@ Bytes Link(std::vector<Bytes> capabilities) {
 }  // namespace
 
 std::vector<uapi::vfio_iova_range> ValidIovaRanges(const SimIommuProperties& iommu) {
-  return {
-      {0, kInterruptWindow - 1},
-      {kInterruptWindowEnd, std::numeric_limits<uint64_t>::max() >> (64 - iommu.address_width)}};
+  std::vector<uapi::vfio_iova_range> ranges;
+  for (const SimIovaRange& range : Remaining(LastIova(iommu), ReservedIovas(iommu))) {
+    ranges.push_back({range.first, range.last});
+  }
+  return ranges;
 }
 
 uint64_t PageSizes(SimPersonality personality) {

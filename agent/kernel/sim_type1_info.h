@@ -9,8 +9,7 @@
 
 namespace nestor::kernel {
 
-// Where a container may map: everything the IOMMU can address but the window of the
-// interrupt messages, 0xfee00000 to 0xfeefffff.
+// Where a container may map: everything the IOMMU can address but what ReservedIovas has.
 std::vector<uapi::vfio_iova_range> ValidIovaRanges(const SimIommuProperties& iommu);
 
 // Page sizes that stage 2 has, as a bitmap.

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <vector>
 
+#include "agent/kernel/uapi/vfio_cdev.h"
 #include "agent/kernel/uapi/vfio_type1_nesting.h"
 
 namespace nestor::kernel {
@@ -67,7 +68,7 @@ bool IsConfig(uint64_t offset) {
 
 }  // namespace
 
-int SimVfioDeviceFile::Ioctl(SimTask& task, uint32_t request, uint64_t argument) {
+int VfioDeviceIoctl(SimTask& task, SimDevice& device, uint32_t request, uint64_t argument) {
   switch (request) {
     case uapi::VFIO_DEVICE_GET_INFO:
       return GetInfo(task, argument);
@@ -76,34 +77,42 @@ int SimVfioDeviceFile::Ioctl(SimTask& task, uint32_t request, uint64_t argument)
     case uapi::VFIO_DEVICE_GET_IRQ_INFO:
       return GetIrqInfo(task, argument);
     case uapi::VFIO_DEVICE_RESET:
-      device_.Reset();
+      device.Reset();
       return 0;
     default:
       return -ENOTTY;
   }
 }
 
-ssize_t SimVfioDeviceFile::Pread(SimTask& task, uint64_t address, size_t size, uint64_t offset) {
+int SimVfioDeviceFile::Ioctl(SimTask& task, uint32_t request, uint64_t argument) {
+  const bool binds = request == uapi::VFIO_DEVICE_BIND_IOMMUFD;
+  if (binds && group_.has_iommufd()) return -EINVAL;
+  return VfioDeviceIoctl(task, device_, request, argument);
+}
+
+ssize_t VfioDevicePread(SimTask& task, const SimDevice& device, uint64_t address, size_t size,
+                        uint64_t offset) {
   const ssize_t count = ClampToRegion(offset, size);
   if (count <= 0) return count;
   std::vector<uint8_t> bytes(static_cast<size_t>(count));
   if (IsConfig(offset)) {
-    device_.ReadConfig(offset & kOffsetMask, bytes.data(), bytes.size());
+    device.ReadConfig(offset & kOffsetMask, bytes.data(), bytes.size());
   } else {
-    device_.ReadBar(offset & kOffsetMask, bytes.data(), bytes.size());
+    device.ReadBar(offset & kOffsetMask, bytes.data(), bytes.size());
   }
   return task.memory().Write(address, bytes.data(), bytes.size()) ? count : -EFAULT;
 }
 
-ssize_t SimVfioDeviceFile::Pwrite(SimTask& task, uint64_t address, size_t size, uint64_t offset) {
+ssize_t VfioDevicePwrite(SimTask& task, SimDevice& device, uint64_t address, size_t size,
+                         uint64_t offset) {
   const ssize_t count = ClampToRegion(offset, size);
   if (count <= 0) return count;
   std::vector<uint8_t> bytes(static_cast<size_t>(count));
   if (!task.memory().Read(address, bytes.data(), bytes.size())) return -EFAULT;
   if (IsConfig(offset)) {
-    device_.WriteConfig(offset & kOffsetMask, bytes.data(), bytes.size());
+    device.WriteConfig(offset & kOffsetMask, bytes.data(), bytes.size());
   } else {
-    device_.WriteBar(offset & kOffsetMask, bytes.data(), bytes.size());
+    device.WriteBar(offset & kOffsetMask, bytes.data(), bytes.size());
   }
   return count;
 }

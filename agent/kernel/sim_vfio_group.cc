@@ -60,8 +60,10 @@ bool SimVfioGroup::IsViable() const {
                      [&](int device) { return IsHarmless(system_.drivers.DriverOf(device)); });
 }
 
+bool SimVfioGroup::has_iommufd() const { return HasIommufd(system_.machine.personality); }
+
 int SimVfioGroup::Open(std::shared_ptr<SimFile>* file) {
-  if (in_use()) return -EBUSY;
+  if (opened_ || container_ != nullptr || !claimed_.empty()) return -EBUSY;
   opened_ = true;
   *file = std::make_shared<SimVfioGroupFile>(*this);
   return 0;
@@ -125,6 +127,34 @@ int SimVfioGroup::FindDevice(const std::string& name) const {
 void SimVfioGroup::Close() {
   opened_ = false;
   if (container_ != nullptr) DropUser();
+}
+
+void SimVfioGroup::AddUser(const SimDevice& device) {
+  open_devices_.insert(&device);
+  ++container_users_;
+}
+
+void SimVfioGroup::DropUser(const SimDevice& device) {
+  open_devices_.erase(open_devices_.find(&device));
+  DropUser();
+}
+
+int SimVfioGroup::Claim(int device, const void* iommufd) {
+  if (claimed_.contains(device) || open_devices_.contains(system_.devices[device].get())) {
+    return -EINVAL;
+  }
+  if (system_.drivers.DriverOf(device) != kVfioPci) return -ENODEV;
+  if (!IsViable() || container_ != nullptr) return -EPERM;
+  if (iommufd_ != nullptr && iommufd_ != iommufd) return -EPERM;
+  if (!system_.machine.iommu.interrupt_remapping) return -EPERM;
+  claimed_.insert(device);
+  iommufd_ = iommufd;
+  return 0;
+}
+
+void SimVfioGroup::Disclaim(int device) {
+  claimed_.erase(device);
+  if (claimed_.empty()) iommufd_ = nullptr;
 }
 
 void SimVfioGroup::DropUser() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,10 +12,11 @@
 namespace nestor::kernel {
 
 struct SimSystem;
+class SimDevice;
 class SimVfioContainer;
 
 // One IOMMU group as VFIO sees it. It stays in its container while its own descriptor or one
-// of its devices is open.
+// of its devices is open. A group is used either this way or by its members' device files.
 class SimVfioGroup {
  public:
   // `devices`: indices in SimMachine::devices. `system` must outlive this.
@@ -27,10 +29,23 @@ class SimVfioGroup {
   bool HasVfioDevice() const;
   // Whether no member is bound to a driver that could do DMA of its own.
   bool IsViable() const;
-  bool in_use() const { return opened_ || container_ != nullptr; }
+  bool in_use() const { return opened_ || container_ != nullptr || device_files_ > 0; }
+  bool is_opened() const { return opened_; }
+  // Whether its kernel knows another way to use it.
+  bool has_iommufd() const;
 
-  // -EBUSY: open, or still in the container of an earlier opening.
+  // -EBUSY: open, or still in the container of an earlier opening, or a member is bound to an
+  // iommufd.
   int Open(std::shared_ptr<SimFile>* file);
+
+  // A member's device file was opened or closed.
+  void AddDeviceFile() { ++device_files_; }
+  void DropDeviceFile() { --device_files_; }
+  // Takes a member for an iommufd, and the group's DMA with it. -EINVAL: the member is open in
+  // another way; -ENODEV: it is not vfio-pci's; -EPERM: the group is not viable or somebody
+  // else's, or its interrupts are not isolated.
+  int Claim(int device, const void* iommufd);
+  void Disclaim(int device);
 
  private:
   friend class SimVfioGroupFile;
@@ -42,7 +57,8 @@ class SimVfioGroup {
   int GetDevice(SimTask& task, uint64_t argument);
   void Close();
   // A device was opened, or it, or the group, was closed.
-  void AddUser() { ++container_users_; }
+  void AddUser(const SimDevice& device);
+  void DropUser(const SimDevice& device);
   void DropUser();
   void LeaveContainer();
   // The member with that name that is bound to vfio-pci, or -1.
@@ -53,6 +69,10 @@ class SimVfioGroup {
   bool opened_ = false;
   std::shared_ptr<SimVfioContainer> container_;
   int container_users_ = 0;  // while in one: 1 for the group, and 1 for each open device
+  std::multiset<const SimDevice*> open_devices_;  // through the group
+  int device_files_ = 0;                          // open
+  std::set<int> claimed_;                         // members that are bound to iommufd_
+  const void* iommufd_ = nullptr;                 // names it; null: none
 };
 
 }  // namespace nestor::kernel

@@ -111,9 +111,10 @@ void AddMachineOptions(CLI::App& app, Config& config) {
   app.add_option("--devices", config.devices, "PCI devices of the machine")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app.add_option("--personality", config.personality,
-                 "The kernel that answers: series (VFIO nesting as proposed in v6 of its series), "
-                 "6.12 or 7.2 (Linux without it); default series")
+  app.add_option(
+         "--personality", config.personality,
+         "The kernel that answers: series (VFIO nesting as proposed in v6 of its series), "
+         "6.12 (Linux, whose iommufd nests devices) or 7.2 (each PASID too); default series")
       ->transform(CLI::CheckedTransformer(kPersonalities).description("series, 6.12 or 7.2"));
   app.add_flag("--no-nesting", config.no_nesting, "The IOMMU has no nested translation");
   app.add_option("--pasid-bits", config.iommu.pasid_bits, "PASID width of IOMMU and devices")

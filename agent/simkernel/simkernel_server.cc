@@ -50,6 +50,8 @@ class SimkernelServer::Caller final : public SimTask {
     return file != nullptr ? file : std::make_shared<HostFile>();
   }
 
+  FileDescriptor DuplicateHostFile(int fd) const override { return process_.Duplicate(fd); }
+
   // The number is the caller's to give, once the result arrives there.
   int InstallFile(std::shared_ptr<SimFile> file) override {
     const int result = server_.ends_.AddFile(std::move(file), pid_, &installed_);

@@ -10,6 +10,9 @@ std::string StatusText(const SimStatistics& statistics) {
       ", \"groups\": ", statistics.groups, ", \"pasid_sets\": ", statistics.pasid_sets,
       ", \"pasids\": ", statistics.pasids, ", \"bindings\": ", statistics.bindings,
       ", \"mappings\": ", statistics.mappings, ", \"iotlb_entries\": ", statistics.iotlb_entries,
+      ", \"iommufds\": ", statistics.iommufds, ", \"bound_devices\": ", statistics.bound_devices,
+      ", \"ioases\": ", statistics.ioases, ", \"hwpts\": ", statistics.hwpts,
+      ", \"viommus\": ", statistics.viommus, ", \"attachments\": ", statistics.attachments,
       ", \"dmas\": ", statistics.dmas, ", \"faults\": ", statistics.faults, "}\n");
 }
 

@@ -51,7 +51,9 @@ TEST_F(NestorSimkernelTest, StatusIsOneLineOfJson) {
   EXPECT_EQ(status.code, 0);
   EXPECT_EQ(status.output,
             "{\"descriptors\": 0, \"containers\": 0, \"groups\": 0, \"pasid_sets\": 0, "
-            "\"pasids\": 0, \"bindings\": 0, \"mappings\": 0, \"iotlb_entries\": 0, \"dmas\": 0, "
+            "\"pasids\": 0, \"bindings\": 0, \"mappings\": 0, \"iotlb_entries\": 0, "
+            "\"iommufds\": 0, \"bound_devices\": 0, \"ioases\": 0, \"hwpts\": 0, \"viommus\": 0, "
+            "\"attachments\": 0, \"dmas\": 0, "
             "\"faults\": 0}\n");
 }
 

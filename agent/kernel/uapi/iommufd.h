@@ -170,6 +170,14 @@ static_assert(offsetof(iommu_ioas_unmap, ioas_id) == 4);
 static_assert(offsetof(iommu_ioas_unmap, iova) == 8);
 static_assert(offsetof(iommu_ioas_unmap, length) == 16);
 
+// Moves the accounting of what is pinned to the calling process.
+struct iommu_ioas_change_process {
+  uint32_t size;
+  uint32_t reserved;
+};
+static_assert(sizeof(iommu_ioas_change_process) == 8);
+static_assert(offsetof(iommu_ioas_change_process, reserved) == 4);
+
 struct iommu_option {
   uint32_t size;
   uint32_t option_id;

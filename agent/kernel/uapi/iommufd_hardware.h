@@ -91,6 +91,11 @@ inline constexpr uint64_t SMMU_STE_0_CFG_BYPASS = 4;
 inline constexpr uint64_t SMMU_STE_0_CFG_S1_TRANS = 5;
 inline constexpr uint64_t SMMU_STE_0_GUEST = 0xf80fffffffffffffull;
 inline constexpr uint64_t SMMU_STE_1_GUEST = 0x380000ffull;
+inline constexpr int SMMU_STE_1_EATS_SHIFT = 28;
+inline constexpr uint64_t SMMU_STE_1_EATS_MASK = 3;
+// Fields of the registers in iommu_hw_info_arm_smmuv3 (Arm SMMUv3 specification, 6.3).
+inline constexpr int SMMU_IDR1_SSIDSIZE_SHIFT = 6;
+inline constexpr uint32_t SMMU_IDR5_GRAN4K = 1u << 4;
 
 // IOMMU_HWPT_INVALIDATE: data_type and the entry of each. The first is for a nested HWPT,
 // the second for a vIOMMU.
