@@ -6,13 +6,14 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'END'
-Usage: scripts/install-packages.sh [--ci]
+Usage: scripts/install-packages.sh [--ci | --kernel]
 
 Installs what building and testing need on Debian bookworm, from scripts/packages.txt.
 Needs root or sudo only when a package is missing.
 
-  --ci    also what .ci/run needs
-  --help  this text
+  --ci      also what .ci/run needs
+  --kernel  that, and what building a kernel takes
+  --help    this text
 END
 }
 
@@ -37,6 +38,7 @@ wanted="$(group build)"
 case "${1-}" in
   "") ;;
   --ci) wanted+=$'\n'"$(group ci)" ;;
+  --kernel) wanted+=$'\n'"$(group ci)"$'\n'"$(group kernel)" ;;
   --help) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "agent/kernel/sim_kernel.h"
 #include "agent/kernel/test_container.h"

@@ -6,7 +6,7 @@ usage() {
   cat <<'END'
 Usage: boot.sh KERNEL PROGRAM [--results FILE] [--timeout SECONDS] [ARGUMENT...]
 
-  KERNEL     directory with vmlinuz and modules/, as stock_kernel.sh leaves it
+  KERNEL     directory with vmlinuz and modules/, as stock_kernel.sh and built_kernel.sh leave it
   PROGRAM    static GoogleTest program; it gets the ARGUMENTs
   --results  where to put GoogleTest's report (JSON)
   --timeout  for the whole machine (default 120)

@@ -24,8 +24,4 @@ if [ ! -d "$kernel" ]; then
   rm "$log"
 fi
 flock -u 9
-
-results="${GTEST_OUTPUT-}"
-results="${results#json:}"
-echo "kernel: $(cat "$kernel/version"), of Debian $suite"
-exec "$here/boot.sh" "$kernel" "$program" --results "${results:+$results$name.json}"
+run_on "$kernel" "Debian $suite" "$program" "$name"
