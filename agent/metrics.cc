@@ -76,10 +76,9 @@ void Metrics::OnSession(bool connected, int64_t epoch) {
   sessions_.Increment();
 }
 
-void Metrics::OnStep(const Step& step, const StepResult& result) {
-  step_seconds_.Add({{"step", NameOf(step)}}, StepSeconds())
-      .Observe(absl::ToDoubleSeconds(result.duration));
-  if (const std::optional<KernelError> error = GetKernelError(result.status)) {
+void Metrics::OnStep(const std::string& step, absl::Duration duration, const absl::Status& status) {
+  step_seconds_.Add({{"step", step}}, StepSeconds()).Observe(absl::ToDoubleSeconds(duration));
+  if (const std::optional<KernelError> error = GetKernelError(status)) {
     kernel_errors_.Add({{"operation", error->operation}, {"errno", ErrnoName(error->error_number)}})
         .Increment();
   }

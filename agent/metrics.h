@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "agent/core/plan.h"
-#include "agent/shim/shim_core.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "agent/vfio/pci_inventory.h"
 #include "nestor/v1/agent_service.pb.h"
 
@@ -31,8 +31,9 @@ class Metrics final : public prometheus::Collectable {
 
   // A session with the server began with `epoch`, or ended.
   void OnSession(bool connected, int64_t epoch);
-  // A step on a machine's kernel objects was done.
-  void OnStep(const Step& step, const StepResult& result);
+  // A step on a machine's kernel objects was done: its NameOf, how long its calls took, and what
+  // became of it.
+  void OnStep(const std::string& step, absl::Duration duration, const absl::Status& status);
   // A shim answered for a binding.
   void OnAnswer(v1::Result::Outcome outcome);
 

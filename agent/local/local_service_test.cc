@@ -55,6 +55,7 @@ class FakeEndpoints final : public VmmEndpoints {
   void Close(const std::string&, const Bdf& device) override { shims.erase(device); }
 
   std::map<Bdf, std::shared_ptr<Shim>> shims;  // on the loop
+  std::set<Bdf> Opened(const std::string&) override { return {}; }
 };
 
 class LocalServiceTest : public ::testing::Test {

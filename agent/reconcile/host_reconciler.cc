@@ -28,6 +28,12 @@ absl::Status CheckFence(const v1::Fence& fence) {
   return absl::OkStatus();
 }
 
+// Of two fences that shims of this host took, which follow one store.
+bool IsHigher(const v1::Fence& fence, const v1::Fence& other) {
+  return std::pair(fence.epoch(), fence.head_revision()) >
+         std::pair(other.epoch(), other.head_revision());
+}
+
 }  // namespace
 
 HostReconciler::HostReconciler(HostIdentity identity, v1::Inventory inventory,
@@ -37,8 +43,10 @@ HostReconciler::HostReconciler(HostIdentity identity, v1::Inventory inventory,
       launcher_(launcher),
       endpoints_(endpoints) {
   for (const auto& shim : launcher_.Running()) {
-    const v1::HeldVirtualMachine held = shim->Inventory().virtual_machine;
-    machines_[held.uid()] = {held.name(), shim, {}};
+    const ShimInventory held = shim->Inventory();
+    const v1::HeldVirtualMachine& machine = held.virtual_machine;
+    machines_[machine.uid()] = {machine.name(), shim, endpoints_.Opened(machine.name())};
+    if (IsHigher(held.fence, highest_seen_)) highest_seen_ = held.fence;
   }
 }
 
@@ -194,6 +202,13 @@ void HostReconciler::Retire(const std::string& vm_uid) {
   // What it held is gone by its own word; a refusal would mean it got new work meanwhile,
   // and then Launch finds it again.
   launcher_.Retire(vm_uid).IgnoreError();
+}
+
+void HostReconciler::Lose(const std::string& vm_uid) {
+  const auto lost = machines_.find(vm_uid);
+  if (lost == machines_.end()) return;
+  for (const Bdf& device : lost->second.devices) endpoints_.Close(lost->second.name, device);
+  machines_.erase(lost);
 }
 
 void HostReconciler::AnswerMachine(v1::VirtualMachineResult result) {

@@ -15,20 +15,10 @@
 
 #include "absl/status/status.h"
 #include "agent/shim/shim.h"
+#include "agent/shim/vmm_endpoints.h"
 #include "nestor/v1/agent_service.pb.h"
 
 namespace nestor::agent {
-
-// Where virtual machine monitors reach a shim: one socket per device (agent/vmm).
-class VmmEndpoints {
- public:
-  virtual ~VmmEndpoints() = default;
-  // Listens for the monitor of `device`. An error leaves nothing behind.
-  virtual absl::Status Open(const std::string& vm_name, const Bdf& device,
-                            std::shared_ptr<Shim> shim) = 0;
-  // Stops listening and drops the connection. Unknown devices are ignored.
-  virtual void Close(const std::string& vm_name, const Bdf& device) = 0;
-};
 
 // Who this host is: what Hello says besides what is held.
 struct HostIdentity {
@@ -41,7 +31,8 @@ struct HostIdentity {
 // Not thread-safe: every method is called from one event loop.
 class HostReconciler {
  public:
-  // The launcher and the endpoints must outlive this.
+  // Takes over the shims that run, with their fence and their open endpoints. The launcher and
+  // the endpoints must outlive this.
   HostReconciler(HostIdentity identity, v1::Inventory inventory, ShimLauncher& launcher,
                  VmmEndpoints& endpoints);
 
@@ -54,6 +45,9 @@ class HostReconciler {
 
   // A shim's answers.
   void Collect(ShimReport report);
+  // A shim has ended with all that it held. The next session tells the server, which then says
+  // anew what should be; until then the machine has no owner.
+  void Lose(const std::string& vm_uid);
 
   // The next answers to send, at most 256 objects; nothing while there is none or the
   // server has not yet welcomed the session.

@@ -52,6 +52,7 @@ class MockEndpoints : public VmmEndpoints {
   MOCK_METHOD(absl::Status, Open, (const std::string&, const Bdf&, std::shared_ptr<Shim>),
               (override));
   MOCK_METHOD(void, Close, (const std::string&, const Bdf&), (override));
+  MOCK_METHOD(std::set<Bdf>, Opened, (const std::string& vm_name), (override));
 };
 
 v1::Fence TestFence() {

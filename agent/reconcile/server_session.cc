@@ -35,6 +35,7 @@ class ServerSession::Impl : public std::enable_shared_from_this<Impl> {
   void OnBroken();
   void OnClosed(const absl::Status& status);
   void SendPending();
+  void CloseStream();
   void Stop();
   // Blocks until Stop ran and gRPC has let go of every call.
   void WaitStopped();
@@ -46,7 +47,6 @@ class ServerSession::Impl : public std::enable_shared_from_this<Impl> {
     v1::RenewLeaseResponse response;
   };
 
-  void CloseStream();
   void RenewLater();
   void Renew();
   void OnRenewed(uint64_t stream, const absl::Status& status);
@@ -275,6 +275,8 @@ void ServerSession::Stop() {
   loop_.Post([impl = impl_] { impl->Stop(); });
   impl_->WaitStopped();
 }
+
+void ServerSession::Restart() { impl_->CloseStream(); }
 
 void ServerSession::SendPending() { impl_->SendPending(); }
 

@@ -39,6 +39,9 @@ class ServerSession {
   // Closes the stream and waits until gRPC has let go of it. Must not be called on the loop.
   void Stop();
 
+  // Ends the stream, if there is one, so that the next one says anew what is held. Loop only.
+  void Restart();
+
   // Answers may be waiting in the reconciler: sends them when the stream is free. Loop only.
   void SendPending();
 

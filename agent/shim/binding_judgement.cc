@@ -17,7 +17,14 @@ Refusal Later(absl::string_view reason, absl::string_view message) {
   return {v1::Result::OUTCOME_ACCEPTED, TransientFailure(reason, message)};
 }
 
-Refusal WaitForMonitor(const Bdf& device) {
+Refusal WaitForMonitor(const Bdf& device, const MachineSituation& machine) {
+  if (machine.after_loss) {
+    return {v1::Result::OUTCOME_FAILED,
+            TransientFailure("VMM_RECONNECT_NEEDED",
+                             absl::StrCat("the owner of ", device,
+                                          " died and the kernel has unbound it; have the virtual "
+                                          "machine monitor connect again, or restart it"))};
+  }
   return Later("WAITING_FOR_VMM",
                absl::StrCat("no virtual machine monitor has connected to ", device,
                             " and handed over guest memory; start the virtual machine"));
@@ -47,7 +54,8 @@ std::optional<Refusal> JudgeIntent(const BindingRecord& record, const MachineSit
 }
 
 // The device: is it there, and can it do this?
-std::optional<Refusal> JudgeDevice(const BindingRecord& record, const DeviceSituation& device) {
+std::optional<Refusal> JudgeDevice(const BindingRecord& record, const DeviceSituation& device,
+                                   const MachineSituation& machine) {
   if (device.attach_failure.has_value()) {
     const v1::Failure& failure = *device.attach_failure;
     const std::string message = absl::StrCat(
@@ -55,7 +63,7 @@ std::optional<Refusal> JudgeDevice(const BindingRecord& record, const DeviceSitu
     return failure.kind() == v1::Failure::KIND_PERMANENT ? Never("DEVICE_UNSUITABLE", message)
                                                          : Later("DEVICE_NOT_ATTACHED", message);
   }
-  if (!device.capabilities.has_value()) return WaitForMonitor(record.key.device);
+  if (!device.capabilities.has_value()) return WaitForMonitor(record.key.device, machine);
   // Devices of other granularities are judged by their kernel interface when it binds.
   if (device.capabilities->granularity != NestGranularity::kPasid) return std::nullopt;
   const absl::Status status = ValidateVtdBinding(record.key, record.table, *device.capabilities);
@@ -70,21 +78,23 @@ std::optional<Refusal> JudgeMemory(const BindingRecord& record, const DeviceSitu
     return Refusal{v1::Result::OUTCOME_FAILED,
                    TransientFailure("MEMORY_INCOMPLETE", machine.memory_failure->message())};
   }
-  if (!device.monitor_connected || !device.has_memory) return WaitForMonitor(record.key.device);
+  if (!device.monitor_connected || !device.has_memory) {
+    return WaitForMonitor(record.key.device, machine);
+  }
   return std::nullopt;
 }
 
 }  // namespace
 
 std::optional<Refusal> Judge(const BindingRecord& record, const MachineSituation& machine) {
-  if (!machine.known) return WaitForMonitor(record.key.device);
+  if (!machine.known) return WaitForMonitor(record.key.device, machine);
   const auto device = machine.devices.find(record.key.device);
   if (device == machine.devices.end()) {
     return Never("DEVICE_NOT_ATTACHED",
                  absl::StrCat(record.key.device, " is not a device of the virtual machine"));
   }
   std::optional<Refusal> refusal = JudgeIntent(record, machine);
-  if (!refusal.has_value()) refusal = JudgeDevice(record, device->second);
+  if (!refusal.has_value()) refusal = JudgeDevice(record, device->second, machine);
   // A generation that changes nothing in the kernel needs no memory.
   const bool needs_call = !Holds(record) || ChangesRoot(record);
   if (!refusal.has_value() && needs_call) refusal = JudgeMemory(record, device->second, machine);

@@ -26,6 +26,7 @@ struct MachineSituation {
   std::string vm_instance;                    // empty: no guest runs
   std::optional<v1::Failure> memory_failure;  // some memory is not mapped
   bool replace_has_gap = false;               // of the kernel interface
+  bool after_loss = false;                    // an earlier owner died, and its monitor is not back
 };
 
 // Why a generation is not to be programmed.

@@ -45,6 +45,16 @@ PageTable TableOf(const v1::PageTable& table) {
           .extended_access_flag = table.extended_access_flag()};
 }
 
+v1::PageTable ToMessage(const PageTable& table) {
+  v1::PageTable message;
+  message.set_format(static_cast<v1::PageTable::Format>(table.format));
+  message.set_root(table.root);
+  message.set_address_width(table.address_width);
+  message.set_supervisor_request(table.supervisor_request);
+  message.set_extended_access_flag(table.extended_access_flag);
+  return message;
+}
+
 v1::Result MakeResult(const BindingRecord& record, int64_t generation, v1::Result::Outcome outcome,
                       absl::Time now) {
   v1::Result result;

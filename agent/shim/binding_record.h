@@ -64,9 +64,10 @@ struct BindingRecord {
   void End(const std::string& reason);
 };
 
-// The parts of an intent as the agent's own values.
+// The parts of an intent as the agent's own values, and the way back.
 BindingKey KeyOf(const v1::DesiredBinding& desired);
 PageTable TableOf(const v1::PageTable& table);
+v1::PageTable ToMessage(const PageTable& table);
 
 // An answer for `generation` of that binding, with what the kernel holds.
 v1::Result MakeResult(const BindingRecord& record, int64_t generation, v1::Result::Outcome outcome,

@@ -36,6 +36,7 @@ absl::StatusOr<std::shared_ptr<Shim>> InlineShimLauncher::Launch(const std::stri
   ShimCoreOptions core_options{.vm_name = vm_name,
                                .vm_uid = vm_uid,
                                .replace_has_gap = backend_.replace_has_gap(),
+                               .after_loss = options_.after_loss,
                                .backoff = options_.backoff,
                                .seed = std::hash<std::string>()(vm_uid)};
   auto shim =

@@ -30,6 +30,8 @@ struct InlineShimOptions {
   int workers = 4;
   // Called after each step on the thread that did it. Must be quick.
   std::function<void(const Step&, const StepResult&)> on_step = {};
+  // An earlier owner of the machines died: ShimCoreOptions::after_loss.
+  bool after_loss = false;
   // Between the attempts of a step that failed and may succeed later.
   Backoff backoff;
 };

@@ -25,41 +25,6 @@ TEST_F(InlineShimTest, LaunchGivesTheShimThatRuns) {
   EXPECT_EQ(backend_.open(), 1);
 }
 
-TEST_F(InlineShimTest, IntentBecomesProgrammedAndIsReportedInOrder) {
-  const auto shim = LaunchGuest();
-  ASSERT_TRUE(Tell(*shim, Binding("b", 5, 0x1000)).ok());
-  ASSERT_TRUE(reports_.WaitForBinding("vm-uid b g1 PROGRAMMED"));
-  EXPECT_THAT(reports_.bindings(), ElementsAre("vm-uid b g1 ACCEPTED", "vm-uid b g1 PROGRAMMED"));
-  EXPECT_THAT(shim->Inventory().bindings, SizeIs(1));
-}
-
-TEST_F(InlineShimTest, RefusedFenceIsAnsweredByTheCall) {
-  const auto shim = LaunchGuest();
-  v1::Fence other = Fence();
-  other.set_incarnation("store-2");
-  EXPECT_EQ(GetReason(shim->Apply(other, nullptr, {Binding("b", 5, 0x1000)})), "HOLD");
-}
-
-TEST_F(InlineShimTest, ConnectingMonitorGetsTheInstance) {
-  const auto shim = Launch();
-  ASSERT_TRUE(Tell(*shim, Machine(1, {kA, kB})).ok());
-  const std::string instance = shim->VmmConnected(kA).value();
-  EXPECT_THAT(instance, testing::MatchesRegex(
-                            "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
-  EXPECT_EQ(shim->VmmConnected(kB).value(), instance);
-  EXPECT_EQ(shim->Inventory().virtual_machine.vm_instance(), instance);
-}
-
-TEST_F(InlineShimTest, ConnectingMonitorIsToldWhyTheDeviceIsNotAttached) {
-  backend_.SetHook([](const Step&) {
-    return WithReason(absl::FailedPreconditionError("two functions"), "GROUP_SHARED");
-  });
-  const auto shim = Launch();
-  ASSERT_TRUE(Tell(*shim, Machine(1, {kA})).ok());
-  EXPECT_EQ(GetReason(shim->VmmConnected(kA).status()), "GROUP_SHARED");
-  EXPECT_EQ(GetReason(shim->VmmConnected(kB).status()), "DEVICE_NOT_ATTACHED");
-}
-
 TEST_F(InlineShimTest, MemoryIsMappedHereUntilItIsUnmappedAndItsDescriptorClosed) {
   const auto shim = LaunchGuest();
   EXPECT_EQ(syscalls_.closed, 1);
@@ -99,30 +64,10 @@ TEST_F(InlineShimTest, MemoryThatCannotBeMappedHereMakesTheMachineIncomplete) {
       [](const auto& machine) { return machine.failure().reason() == "MEMORY_INCOMPLETE"; }));
 }
 
-TEST_F(InlineShimTest, MemoryThatStage2RefusesIsAnsweredWithTheKernelError) {
-  const auto shim = LaunchGuest();
-  backend_.SetHook([](const Step&) {
-    return KernelErrorStatus({"VFIO_IOMMU_MAP_DMA", "0000:3b:00.0", EINVAL});
-  });
-  EXPECT_EQ(GetKernelError(shim->MapMemory(kA, Memory(0x100000)))->error_number, EINVAL);
-}
-
 TEST_F(InlineShimTest, OverlappingMemoryIsRefusedAndItsMappingDropped) {
   const auto shim = LaunchGuest();
   EXPECT_EQ(shim->MapMemory(kA, Memory(0)).code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(syscalls_.mapped, 1);
-}
-
-TEST_F(InlineShimTest, TransientFailureIsRetriedByTheTimer) {
-  std::atomic<int> binds = 0;
-  backend_.SetHook([&](const Step& step) {
-    const bool fails = std::holds_alternative<BindTable>(step) && ++binds < 3;
-    return fails ? KernelErrorStatus({"BIND_PGTBL", "0000:3b:00.0", EBUSY}) : absl::OkStatus();
-  });
-  const auto shim = LaunchGuest();
-  ASSERT_TRUE(Tell(*shim, Binding("b", 5, 0x1000)).ok());
-  EXPECT_TRUE(reports_.WaitForBinding("vm-uid b g1 PROGRAMMED"));
-  EXPECT_EQ(binds, 3);
 }
 
 TEST_F(InlineShimTest, BlockedCallOfOneShimHoldsUpNoOther) {
@@ -147,24 +92,6 @@ TEST_F(InlineShimTest, BlockedCallOfOneShimHoldsUpNoOther) {
   go_on.count_down();
   EXPECT_TRUE(reports_.WaitForMachine(
       [](const auto& machine) { return machine.uid() == "slow" && machine.generation() == 2; }));
-}
-
-TEST_F(InlineShimTest, RegionsAreReadAndWritten) {
-  const auto shim = LaunchGuest();
-  EXPECT_EQ(shim->RegionSize(kA, 2).value(), 8192);
-  EXPECT_EQ(shim->ReadRegion(kA, 2, 1, 4).value(), "3333");
-  EXPECT_TRUE(shim->WriteRegion(kA, 0, 0, "12345678").ok());
-  EXPECT_EQ(shim->WriteRegion(kA, 0, 0, "123456789").code(), absl::StatusCode::kOutOfRange);
-}
-
-TEST_F(InlineShimTest, ResetReturnsWhenDoneAndANewInstanceRuns) {
-  const auto shim = LaunchGuest();
-  ASSERT_TRUE(Tell(*shim, Binding("b", 5, 0x1000)).ok());
-  ASSERT_TRUE(reports_.WaitForBinding("vm-uid b g1 PROGRAMMED"));
-  const std::string before = shim->Inventory().virtual_machine.vm_instance();
-  ASSERT_TRUE(shim->ResetDevice(kA).ok());
-  EXPECT_NE(shim->Inventory().virtual_machine.vm_instance(), before);
-  EXPECT_TRUE(reports_.WaitForBinding("vm-uid b g1 NOT_PROGRAMMED for good: VM_INSTANCE_GONE"));
 }
 
 TEST_F(InlineShimTest, RetireRefusesAShimThatHoldsSomething) {

@@ -22,7 +22,8 @@ absl::Status NoMonitor(const Bdf& device) {
 
 }  // namespace
 
-ShimCore::ShimCore(ShimCoreOptions options) : options_(std::move(options)) {}
+ShimCore::ShimCore(ShimCoreOptions options)
+    : options_(std::move(options)), after_loss_(options_.after_loss) {}
 
 absl::Status ShimCore::Apply(const v1::Fence& fence, const v1::DesiredVirtualMachine* machine,
                              const std::vector<v1::DesiredBinding>& bindings, absl::Time now) {
@@ -79,6 +80,7 @@ absl::StatusOr<std::string> ShimCore::ConnectMonitor(const Bdf& device,
     return absl::AlreadyExistsError(absl::StrCat("a monitor is connected to ", device));
   }
   if (vm_instance_.empty()) vm_instance_ = fresh_instance;
+  after_loss_ = false;
   Settle(now);
   return vm_instance_;
 }

@@ -26,6 +26,9 @@ struct ShimCoreOptions {
   std::string vm_name;
   std::string vm_uid;
   bool replace_has_gap = false;  // IommuBackend::replace_has_gap
+  // An earlier owner died, and what it held with it: until a monitor connects, bindings are
+  // FAILED VMM_RECONNECT_NEEDED and not WAITING_FOR_VMM.
+  bool after_loss = false;
   Backoff backoff;
   uint64_t seed = 0;  // spreads retries
 };
@@ -158,6 +161,7 @@ class ShimCore {
   GuestMemoryTable memory_;
   std::map<Bdf, DeviceCapabilities> capabilities_;  // of attached devices
   std::set<Bdf> monitors_;                          // connected
+  bool after_loss_;                                 // and no monitor has connected since
   std::string vm_instance_;                         // empty: no monitor is connected
   std::set<Bdf> resets_;                            // wanted, not done
   std::map<Bdf, absl::Status> reset_results_;       // of the last one

@@ -87,6 +87,7 @@ class ShimCoreFixture : public ::testing::Test {
       : core_({.vm_name = "projects/p/virtualMachines/v",
                .vm_uid = kVmUid,
                .replace_has_gap = replace_has_gap,
+               .after_loss = false,
                .backoff = {},
                .seed = 0}) {}
 

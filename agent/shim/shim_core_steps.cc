@@ -109,6 +109,7 @@ MachineSituation ShimCore::Situation() const {
   situation.vm_instance = vm_instance_;
   situation.memory_failure = MemoryFailure();
   situation.replace_has_gap = options_.replace_has_gap;
+  situation.after_loss = after_loss_;
   if (!machine_.has_value()) return situation;
   for (const Bdf& device : machine_->devices) {
     DeviceSituation& its = situation.devices[device];
