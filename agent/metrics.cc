@@ -23,7 +23,7 @@ prometheus::Histogram::BucketBoundaries StepSeconds() {
 
 }  // namespace
 
-Metrics::Metrics(const std::string& version, const std::vector<DeviceFacts>& devices)
+Metrics::Metrics(const std::string& version)
     : connected_(BuildGauge()
                      .Name("nestor_agent_session_connected")
                      .Help("1 while the server has welcomed this agent.")
@@ -52,6 +52,9 @@ Metrics::Metrics(const std::string& version, const std::vector<DeviceFacts>& dev
                    .Help("Answers of the shims for bindings, by outcome.")
                    .Register(registry_)) {
   AddBuildInfo(registry_, "nestor-agent", version);
+}
+
+void Metrics::ShowDevices(const std::vector<DeviceFacts>& devices) {
   auto& found = BuildGauge()
                     .Name("nestor_agent_devices")
                     .Help(

@@ -25,7 +25,9 @@ namespace nestor::agent {
 // Thread-safe.
 class Metrics final : public prometheus::Collectable {
  public:
-  Metrics(const std::string& version, const std::vector<DeviceFacts>& devices);
+  explicit Metrics(const std::string& version);
+  // What was found when the agent started; once.
+  void ShowDevices(const std::vector<DeviceFacts>& devices);
   // From now on scrapes show how many shims run; an empty function takes it away.
   void ShowShims(std::function<size_t()> count);
 

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <latch>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -103,15 +105,31 @@ class RunningAgent {
         host_(HostName{config.host}.ToString()),
         kernel_(std::move(kernel)),
         syscalls_(*kernel_.syscalls),
-        backend_(syscalls_) {}
+        backend_(syscalls_),
+        metrics_(NESTOR_VERSION) {}
 
   // `credentials`: null without a server. After an error: nothing but destruction.
   absl::Status Start(std::shared_ptr<grpc::ChannelCredentials> credentials) {
-    ASSIGN_OR_RETURN(devices_, BuildInventory(syscalls_, backend_));
-    LogDevices(devices_);
-    metrics_.emplace(NESTOR_VERSION, devices_);
+    // What shims that were found say waits until everything is there.
+    loop_.Post([this] { started_.wait(); });
+    const absl::Status status = StartParts(std::move(credentials));
+    started_.count_down();
+    if (!status.ok()) loop_.Stop();
+    return status;
+  }
+
+  void Stop() {
+    local_server_->Stop();
+    if (server_session_) server_session_->Stop();
+    if (vmm_server_) vmm_server_->Stop();
+    loop_.Stop();
+  }
+
+ private:
+  absl::Status StartParts(std::shared_ptr<grpc::ChannelCredentials> credentials) {
     RETURN_IF_ERROR(config_.shim == "inline" ? StartInlineShims() : StartProcessShims());
-    metrics_->ShowShims([this] { return launcher_->Running().size(); });
+    metrics_.ShowShims([this] { return launcher_->Running().size(); });
+    RETURN_IF_ERROR(FindDevices());
     ASSIGN_OR_RETURN(const std::string boot_id, BootId(syscalls_));
     reconciler_.emplace(HostIdentity{host_, NewUuid(), boot_id, NESTOR_VERSION},
                         ToInventoryMessage(host_, backend_.name(), devices_), *launcher_,
@@ -129,18 +147,23 @@ class RunningAgent {
     return absl::OkStatus();
   }
 
-  void Stop() {
-    local_server_->Stop();
-    if (server_session_) server_session_->Stop();
-    if (vmm_server_) vmm_server_->Stop();
-    loop_.Stop();
+  absl::Status FindDevices() {
+    ASSIGN_OR_RETURN(devices_, BuildInventory(syscalls_, backend_));
+    std::map<Bdf, DeviceCapabilities> held;
+    for (const auto& shim : launcher_->Running()) held.merge(shim->Inventory().capabilities);
+    for (DeviceFacts& facts : devices_) {
+      const auto known = held.find(facts.function.bdf);
+      if (known != held.end()) facts.capabilities = known->second;
+    }
+    LogDevices(devices_);
+    metrics_.ShowDevices(devices_);
+    return absl::OkStatus();
   }
 
- private:
   absl::Status StartInlineShims() {
     InlineShimOptions options;
     options.on_step = [this](const Step& step, const StepResult& result) {
-      metrics_->OnStep(NameOf(step), result.duration, result.status);
+      metrics_.OnStep(NameOf(step), result.duration, result.status);
     };
     launcher_ = std::make_unique<InlineShimLauncher>(backend_, syscalls_, clock_, Reporter(),
                                                      std::move(options));
@@ -156,7 +179,7 @@ class RunningAgent {
     events.report = Reporter();
     events.on_step = [this](const std::string& step, absl::Duration duration,
                             const absl::Status& status) {
-      metrics_->OnStep(step, duration, status);
+      metrics_.OnStep(step, duration, status);
     };
     events.lost = [this](const std::string& vm_uid) {
       loop_.Post([this, vm_uid] { Lose(vm_uid); });
@@ -171,7 +194,8 @@ class RunningAgent {
   ShimLauncher::ReportCallback Reporter() {
     return [this](const std::string&, ShimReport report) {
       loop_.Post([this, report = std::move(report)]() mutable {
-        for (const v1::Result& answer : report.bindings) metrics_->OnAnswer(answer.outcome());
+        if (!reconciler_) return;
+        for (const v1::Result& answer : report.bindings) metrics_.OnAnswer(answer.outcome());
         reconciler_->Collect(std::move(report));
         if (local_session_) local_session_->TakeResults();
         if (server_session_) server_session_->SendPending();
@@ -180,6 +204,7 @@ class RunningAgent {
   }
 
   void Lose(const std::string& vm_uid) {
+    if (!reconciler_) return;
     log::Error({{"resource", host_}}, "the shim of virtual machine {} is lost", vm_uid);
     reconciler_->Lose(vm_uid);
     server_session_->Restart();
@@ -190,7 +215,7 @@ class RunningAgent {
         loop_, *reconciler_,
         grpc::CreateCustomChannel(config_.server, std::move(credentials), ClientChannelArguments()),
         ReconnectPolicy(), [this](bool connected, int64_t epoch) {
-          metrics_->OnSession(connected, epoch);
+          metrics_.OnSession(connected, epoch);
           ready_ = connected;
         });
   }
@@ -210,7 +235,7 @@ class RunningAgent {
     ASSIGN_OR_RETURN(local_server_,
                      LocalServer::Start(config_.run_dir + "/local.sock", *local_service_));
     if (config_.watch.metrics_listen.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(monitoring_, MonitoringServer::Start(config_.watch.metrics_listen, *metrics_,
+    ASSIGN_OR_RETURN(monitoring_, MonitoringServer::Start(config_.watch.metrics_listen, metrics_,
                                                           [this] { return ready_.load(); }));
     log::Info({}, "metrics at http://{}/metrics", monitoring_->address());
     return absl::OkStatus();
@@ -224,7 +249,8 @@ class RunningAgent {
   SystemClock clock_;
   std::vector<DeviceFacts> devices_;
   std::atomic<bool> ready_ = false;
-  std::optional<Metrics> metrics_;
+  Metrics metrics_;
+  std::latch started_{1};
   EventLoop loop_;
   std::unique_ptr<ShimLauncher> launcher_;
   std::unique_ptr<VmmServer> vmm_server_;                   // null: in the shims' processes

@@ -93,6 +93,8 @@ std::optional<Refusal> Judge(const BindingRecord& record, const MachineSituation
     return Never("DEVICE_NOT_ATTACHED",
                  absl::StrCat(record.key.device, " is not a device of the virtual machine"));
   }
+  // Whatever guest it was meant for is not there now.
+  if (machine.after_loss) return WaitForMonitor(record.key.device, machine);
   std::optional<Refusal> refusal = JudgeIntent(record, machine);
   if (!refusal.has_value()) refusal = JudgeDevice(record, device->second, machine);
   // A generation that changes nothing in the kernel needs no memory.

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,6 +30,8 @@ struct ShimInventory {
   v1::HeldVirtualMachine virtual_machine;
   std::vector<v1::Result> bindings;  // one per binding known, PROGRAMMED or waiting
   AddressSpaceState held;            // what the kernel has, by the results of all calls
+  // Of the attached devices, which answer no probe of another process.
+  std::map<Bdf, DeviceCapabilities> capabilities;
 };
 
 // A monitor's memory region: a descriptor of the agent's process that the shim takes.

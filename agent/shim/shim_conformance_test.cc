@@ -224,6 +224,7 @@ TEST_P(ShimConformanceTest, InventorySaysAllThatIsHeld) {
   EXPECT_EQ(inventory.fence.incarnation(), "store-1");
   EXPECT_EQ(inventory.virtual_machine.name(), "projects/p/virtualMachines/v");
   EXPECT_THAT(inventory.held.devices, ElementsAre(kA));
+  EXPECT_EQ(inventory.capabilities.at(kA), *backend_.Probe(kA));
   EXPECT_THAT(inventory.held.pasids, ElementsAre(5));
   ASSERT_THAT(inventory.held.memory.at(kA), SizeIs(1));
   EXPECT_EQ(inventory.held.memory.at(kA).begin()->size, kMemorySize);

@@ -192,6 +192,7 @@ ShimInventory ShimCore::Inventory(absl::Time now) const {
   }
   inventory.bindings = bindings_.Known(now);
   inventory.held = held_;
+  inventory.capabilities = capabilities_;
   return inventory;
 }
 

@@ -35,8 +35,41 @@ class Pages {
 // More than any message of fixed-size fields and one PCI address takes.
 constexpr size_t kSmallMessage = 128;
 
+wire::HeldDevice ToWire(const Bdf& device, const DeviceCapabilities& capabilities) {
+  wire::HeldDevice message;
+  message.set_device(device);
+  message.set_granularity(static_cast<int>(capabilities.granularity));
+  message.set_pasid_bits(capabilities.pasid_bits);
+  message.set_address_width(capabilities.address_width);
+  message.set_five_level(capabilities.five_level);
+  message.set_supervisor_request(capabilities.supervisor_request);
+  message.set_extended_access_flag(capabilities.extended_access_flag);
+  message.set_reason(capabilities.reason);
+  message.set_message(capabilities.message);
+  return message;
+}
+
+DeviceCapabilities FromWire(const wire::HeldDevice& message) {
+  return {.granularity = static_cast<NestGranularity>(message.granularity()),
+          .pasid_bits = message.pasid_bits(),
+          .address_width = message.address_width(),
+          .five_level = message.five_level(),
+          .supervisor_request = message.supervisor_request(),
+          .extended_access_flag = message.extended_access_flag(),
+          .reason = message.reason(),
+          .message = message.message()};
+}
+
+void AddDevices(const ShimInventory& inventory, Pages<wire::Inventory>* pages) {
+  for (const Bdf& device : inventory.held.devices) {
+    const auto known = inventory.capabilities.find(device);
+    const wire::HeldDevice shown = ToWire(
+        device, known == inventory.capabilities.end() ? DeviceCapabilities() : known->second);
+    *pages->For(shown.ByteSizeLong()).add_devices() = shown;
+  }
+}
+
 void AddHeld(const AddressSpaceState& held, Pages<wire::Inventory>* pages) {
-  for (const Bdf& device : held.devices) pages->For(device.size()).add_devices(device);
   for (const auto& [device, regions] : held.memory) {
     for (const MemoryRegion& region : regions) {
       wire::HeldRegion& shown = *pages->For(kSmallMessage).add_memory();
@@ -58,7 +91,7 @@ void AddHeld(const AddressSpaceState& held, Pages<wire::Inventory>* pages) {
 
 AddressSpaceState HeldOf(const wire::Inventory& inventory) {
   AddressSpaceState held;
-  held.devices.insert(inventory.devices().begin(), inventory.devices().end());
+  for (const wire::HeldDevice& device : inventory.devices()) held.devices.insert(device.device());
   for (const wire::HeldRegion& region : inventory.memory()) {
     held.memory[region.device()].insert({.guest_address = region.guest_address(),
                                          .size = region.size(),
@@ -112,6 +145,7 @@ std::vector<wire::Inventory> ToPages(const ShimInventory& inventory,
     *pages.For(binding.ByteSizeLong()).add_bindings() = binding;
   }
   for (const Bdf& device : endpoints) pages.For(device.size()).add_endpoints(device);
+  AddDevices(inventory, &pages);
   AddHeld(inventory.held, &pages);
   return std::move(pages).Take();
 }
@@ -122,6 +156,9 @@ ShimInventory FromWire(const wire::Inventory& message) {
   inventory.virtual_machine = message.machine();
   inventory.bindings.assign(message.bindings().begin(), message.bindings().end());
   inventory.held = HeldOf(message);
+  for (const wire::HeldDevice& device : message.devices()) {
+    inventory.capabilities[device.device()] = FromWire(device);
+  }
   return inventory;
 }
 

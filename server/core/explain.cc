@@ -30,6 +30,10 @@ constexpr Advice kAdvice[] = {
      "no virtual machine monitor has connected for $V, so there is no guest memory to translate "
      "into",
      "start the monitor with the vfio-user socket of $D on $H; then: nestorctl wait $N"},
+    {"VMM_RECONNECT_NEEDED",
+     "the owner process of $V died on $H and the kernel unbound what it held; no monitor has "
+     "connected since",
+     "restart the guest with the vfio-user socket of $D on $H; then: nestorctl wait $N"},
     {"MEMORY_INCOMPLETE", "part of the guest's memory could not be mapped into stage 2",
      "nestorctl describe vm $V; often the agent's memory lock limit on $H is too low"},
     {"VM_INSTANCE_GONE",

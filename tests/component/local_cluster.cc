@@ -4,7 +4,13 @@
 #include <grpcpp/security/credentials.h>
 
 #include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <system_error>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "api/support/grpc_address.h"
@@ -22,6 +28,8 @@ LocalCluster::LocalCluster() {
 }
 
 LocalCluster::~LocalCluster() {
+  agents_.clear();
+  KillShims();
   if (!::testing::Test::HasFailure()) return;
   for (const char* log : {"server.log", "agent.log", "simkernel.log", "guest.log"}) {
     std::printf("--- %s\n", log);
@@ -29,6 +37,25 @@ LocalCluster::~LocalCluster() {
     const std::string command = absl::StrCat("tail -n 20 ", directory(), "/", log);
     if (std::system(command.c_str()) != 0) std::printf("(none)\n");
   }
+}
+
+// A shim is no child of the test: it is known by its socket under the test's directory.
+void LocalCluster::KillShims() {
+  std::error_code ignored;
+  for (const auto& process : std::filesystem::directory_iterator("/proc", ignored)) {
+    pid_t pid = 0;
+    if (!absl::SimpleAtoi(process.path().filename().string(), &pid)) continue;
+    std::ifstream file(process.path() / "cmdline");
+    const std::string command{std::istreambuf_iterator<char>(file), {}};
+    if (absl::StrContains(command,
+                          absl::StrCat("--listen", absl::string_view("\0", 1), directory(), "/"))) {
+      kill(pid, SIGKILL);
+    }
+  }
+}
+
+std::string LocalCluster::ProgramPath(const std::string& program) {
+  return std::filesystem::read_symlink("/proc/self/exe").replace_filename(program);
 }
 
 void LocalCluster::StartServer() {
@@ -65,12 +92,13 @@ void LocalCluster::StartAgent(const std::string& host, int devices) {
     const absl::StatusOr<std::string> ready = kernels_[host]->ReadLine(kPatience);
     EXPECT_TRUE(ready.ok()) << ready.status();
   }
-  agents_[host] = std::make_unique<Process>(
-      "nestor-agent",
-      std::vector<std::string>{"--host", host, "--server", AgentAddress(), "--run-dir",
-                               directory() + "/" + host, "--kernel", "sim:" + KernelSocket(host),
-                               "--insecure"},
-      directory() + "/agent.log");
+  std::vector<std::string> arguments = {"--host",    host,
+                                        "--server",  AgentAddress(),
+                                        "--run-dir", directory() + "/" + host,
+                                        "--kernel",  "sim:" + KernelSocket(host),
+                                        "--insecure"};
+  arguments.insert(arguments.end(), agent_options_.begin(), agent_options_.end());
+  agents_[host] = std::make_unique<Process>("nestor-agent", arguments, directory() + "/agent.log");
 }
 
 Process& LocalCluster::StartGuest(const std::string& host, const std::string& vm,

@@ -47,7 +47,12 @@ class LocalCluster {
   // An agent on the host's simulated kernel, a nestor-simkernel that is started with the host's
   // first agent and outlives it.
   void StartAgent(const std::string& host, int devices = 2);
+  // More options of agents that are started from now on.
+  void SetAgentOptions(std::vector<std::string> options) { agent_options_ = std::move(options); }
+  // kill -9; returns when it is gone. Shims in processes of their own live on.
   void KillAgent(const std::string& host) { agents_.erase(host); }
+  // kill -9 of all shims' processes.
+  void KillShims();
   // A guest of `vm` (the id in project "test") on `host`, with one page table for each root.
   Process& StartGuest(const std::string& host, const std::string& vm,
                       const std::vector<std::string>& devices, const std::vector<uint64_t>& roots);
@@ -58,6 +63,8 @@ class LocalCluster {
   v1::PasidBindingService::Stub& bindings() { return *bindings_; }
   v1::WatchService::Stub& watch() { return *watch_; }
 
+  // Of a program of this build.
+  static std::string ProgramPath(const std::string& program);
   const std::string& directory() const { return directory_.path(); }
   // What the simulated kernel of `host` holds, as nestor-simkernel --status prints it.
   std::string KernelStatus(const std::string& host);
@@ -75,6 +82,7 @@ class LocalCluster {
   std::unique_ptr<Process> server_;
   std::map<std::string, std::unique_ptr<Process>> kernels_;  // by host
   std::map<std::string, std::unique_ptr<Process>> agents_;
+  std::vector<std::string> agent_options_;
   std::map<std::string, std::unique_ptr<Process>> guests_;
   std::unique_ptr<v1::HostService::Stub> hosts_;
   std::unique_ptr<v1::VirtualMachineService::Stub> machines_;
