@@ -66,6 +66,7 @@ constexpr NextStep kNextSteps[] = {
     {"DEVICE_UNSUITABLE", "`nestorctl get devices -o wide` says what each device lacks"},
     {"DELETING", "wait until it is gone: `nestorctl wait NAME --for absent`"},
     {"BINDING_FAILED", "`nestorctl explain NAME` says why and what to do"},
+    {"NOT_PROGRAMMED", "`nestorctl explain NAME` says what it waits for"},
     {"PASID_SPACE_FULL", "widen `anyOf`, or delete bindings of the device"},
     {"REVISION_COMPACTED", "run the command again: it starts from a new snapshot"},
 };

@@ -99,7 +99,7 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
                 .agent_sessions = [&] { return sessions.count(); },
                 .unanswered_objects = [&] { return sessions.pending(); }});
   auto agent_service = MakeAgentService(sessions);
-  ApiServices api(*state, NewUuid);
+  ApiServices api(*state, sessions, NewUuid);
   ASSIGN_OR_RETURN(auto agents, GrpcServer::Start({config.agent_listen,
                                                    config.security,
                                                    {agent_service.get()},

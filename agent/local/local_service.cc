@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agent/check/check_command.h"
 #include "agent/core/kernel_error.h"
@@ -10,6 +11,7 @@
 #include "agent/local/kernel_trace.h"
 #include "agent/local/local_validation.h"
 #include "agent/local/unary_reply.h"
+#include "agent/shim/failure.h"
 #include "api/support/errors.h"
 #include "api/support/status_macros.h"
 
@@ -70,51 +72,67 @@ v1::DumpResponse LocalService::DumpNow() {
   return response;
 }
 
-grpc::ServerUnaryReactor* LocalService::Bind(grpc::CallbackServerContext*,
-                                             const v1::BindRequest* request,
-                                             v1::BindResponse* response) {
-  auto reply = UnaryReply<v1::BindResponse>::Make(response);
-  absl::Status status = Validate(*request);
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* LocalService::AskSession(const Request& request, Response* response,
+                                                   void (LocalSession::*ask)(const Request&,
+                                                                             LocalSession::Done),
+                                                   const Response& begun) {
+  auto reply = UnaryReply<Response>::Make(response);
+  absl::Status status = Validate(request);
   if (status.ok()) status = CheckStandalone();
   if (!status.ok()) {
     reply->Reply(status);
     return reply.get();
   }
-  parts_.loop.Post([this, reply, request = *request] {
+  parts_.loop.Post([this, reply, request, ask, begun] {
     const auto recording = StartTrace(parts_.syscalls, request.trace());
-    const std::string socket = parts_.socket_of(request.virtual_machine(), request.device());
-    parts_.session->Bind(request, [reply, recording, socket](absl::StatusOr<v1::Result> result) {
+    (parts_.session->*ask)(request, [reply, recording, begun](absl::StatusOr<v1::Result> result) {
       if (!result.ok()) return reply->Reply(result.status());
-      v1::BindResponse bound;
-      *bound.mutable_result() = *std::move(result);
-      bound.set_socket(socket);
-      *bound.mutable_trace() = ToKernelTrace(recording.get());
-      reply->Reply(std::move(bound));
+      Response done = begun;
+      *done.mutable_result() = *std::move(result);
+      *done.mutable_trace() = ToKernelTrace(recording.get());
+      reply->Reply(std::move(done));
     });
   });
   return reply.get();
 }
 
+grpc::ServerUnaryReactor* LocalService::Bind(grpc::CallbackServerContext*,
+                                             const v1::BindRequest* request,
+                                             v1::BindResponse* response) {
+  v1::BindResponse begun;
+  begun.set_socket(parts_.socket_of(request->virtual_machine(), request->device()));
+  return AskSession(*request, response, &LocalSession::Bind, begun);
+}
+
 grpc::ServerUnaryReactor* LocalService::Unbind(grpc::CallbackServerContext*,
                                                const v1::UnbindRequest* request,
                                                v1::UnbindResponse* response) {
-  auto reply = UnaryReply<v1::UnbindResponse>::Make(response);
+  return AskSession(*request, response, &LocalSession::Unbind, v1::UnbindResponse());
+}
+
+grpc::ServerUnaryReactor* LocalService::Invalidate(grpc::CallbackServerContext*,
+                                                   const v1::InvalidateRequest* request,
+                                                   v1::InvalidateResponse* response) {
+  auto reply = UnaryReply<v1::InvalidateResponse>::Make(response);
   absl::Status status = Validate(*request);
-  if (status.ok()) status = CheckStandalone();
+  const std::shared_ptr<Shim> shim = status.ok() ? ShimOf(request->device()) : nullptr;
+  if (status.ok() && shim == nullptr) status = errors::NotFound(request->device());
   if (!status.ok()) {
     reply->Reply(status);
     return reply.get();
   }
-  parts_.loop.Post([this, reply, request = *request] {
-    const auto recording = StartTrace(parts_.syscalls, request.trace());
-    parts_.session->Unbind(request, [reply, recording](absl::StatusOr<v1::Result> result) {
-      if (!result.ok()) return reply->Reply(result.status());
-      v1::UnbindResponse unbound;
-      *unbound.mutable_result() = *std::move(result);
-      *unbound.mutable_trace() = ToKernelTrace(recording.get());
-      reply->Reply(std::move(unbound));
-    });
-  });
+  const auto recording = StartTrace(parts_.syscalls, request->trace());
+  const std::string what = absl::StrCat("PASID ", request->pasid(), " of ", request->device());
+  shim->Invalidate({request->device(), request->pasid()}, request->range().address(),
+                   request->range().size(), [reply, recording, what](const absl::Status& outcome) {
+                     if (!outcome.ok()) {
+                       return reply->Reply(errors::InvalidationFailed(what, FailureOf(outcome)));
+                     }
+                     v1::InvalidateResponse done;
+                     *done.mutable_trace() = ToKernelTrace(recording.get());
+                     reply->Reply(std::move(done));
+                   });
   return reply.get();
 }
 
@@ -134,13 +152,18 @@ grpc::ServerUnaryReactor* LocalService::DmaTest(grpc::CallbackServerContext*,
 
 absl::StatusOr<v1::DmaTestResponse> LocalService::TestNow(const v1::DmaTestRequest& request) {
   const auto recording = StartTrace(parts_.syscalls, request.trace());
-  for (const auto& shim : parts_.launcher.Running()) {
-    if (!shim->Inventory().held.devices.contains(request.device())) continue;
-    ASSIGN_OR_RETURN(v1::DmaTestResponse response, RunDmaTest(*shim, request));
-    *response.mutable_trace() = ToKernelTrace(recording.get());
-    return response;
+  const std::shared_ptr<Shim> shim = ShimOf(request.device());
+  if (shim == nullptr) return errors::NotFound(request.device());
+  ASSIGN_OR_RETURN(v1::DmaTestResponse response, RunDmaTest(*shim, request));
+  *response.mutable_trace() = ToKernelTrace(recording.get());
+  return response;
+}
+
+std::shared_ptr<Shim> LocalService::ShimOf(const Bdf& device) const {
+  for (auto& shim : parts_.launcher.Running()) {
+    if (shim->Inventory().held.devices.contains(device)) return shim;
   }
-  return errors::NotFound(request.device());
+  return nullptr;
 }
 
 }  // namespace nestor::agent

@@ -45,12 +45,23 @@ class LocalService final : public v1::LocalAgentService::CallbackService {
   grpc::ServerUnaryReactor* Unbind(grpc::CallbackServerContext* context,
                                    const v1::UnbindRequest* request,
                                    v1::UnbindResponse* response) override;
+  grpc::ServerUnaryReactor* Invalidate(grpc::CallbackServerContext* context,
+                                       const v1::InvalidateRequest* request,
+                                       v1::InvalidateResponse* response) override;
   grpc::ServerUnaryReactor* DmaTest(grpc::CallbackServerContext* context,
                                     const v1::DmaTestRequest* request,
                                     v1::DmaTestResponse* response) override;
 
  private:
   absl::Status CheckStandalone() const;
+  // Has the session do it, and answers with what becomes of it beside what `begun` says.
+  template <typename Request, typename Response>
+  grpc::ServerUnaryReactor* AskSession(const Request& request, Response* response,
+                                       void (LocalSession::*ask)(const Request&,
+                                                                 LocalSession::Done),
+                                       const Response& begun);
+  // The owner of the device; null: none.
+  std::shared_ptr<Shim> ShimOf(const Bdf& device) const;
   absl::StatusOr<v1::CheckHostResponse> CheckNow(const v1::CheckHostRequest& request);
   absl::StatusOr<v1::DmaTestResponse> TestNow(const v1::DmaTestRequest& request);
   v1::DumpResponse DumpNow();

@@ -152,7 +152,10 @@ class LocalServiceTest : public ::testing::Test {
                                },
                                {}};
   FakeEndpoints endpoints_;
-  HostReconciler reconciler_{{"hosts/local", "agent", "boot", "1"}, {}, launcher_, endpoints_};
+  HostReconciler reconciler_{
+      {"hosts/local", "agent", "boot", "1"}, {}, launcher_, endpoints_, [this](auto function) {
+        loop_.Post(std::move(function));
+      }};
   std::optional<LocalSession> session_;
   std::optional<LocalService> service_;
   std::string directory_;
@@ -191,6 +194,29 @@ TEST_F(LocalServiceTest, BindSaysWhatItWaitsForThenIsProgrammed) {
   EXPECT_EQ(bound->result().outcome(), v1::Result::OUTCOME_PROGRAMMED);
   ASSERT_THAT(kernel_.Bindings(), SizeIs(1));
   EXPECT_EQ(kernel_.Bindings()[0].stage1.root, 0x1000u);
+}
+
+TEST_F(LocalServiceTest, InvalidationReachesTheKernelOfWhatIsBoundOnly) {
+  Start();
+  ASSERT_TRUE(Bind(BindOf(kMachine, kDevice, 7)).ok());
+  v1::InvalidateRequest request;
+  request.set_device(kDevice);
+  request.set_pasid(7);
+  request.set_trace(true);
+  const auto early = Call(&v1::LocalAgentService::Stub::Invalidate, request);
+  EXPECT_EQ(ErrorReason(early.status()), "NOT_PROGRAMMED");
+  ConnectMonitor(kDevice);
+  v1::BindRequest again = BindOf(kMachine, kDevice, 7);
+  again.set_wait(true);
+  ASSERT_TRUE(Bind(again).ok());
+  const auto done = Call(&v1::LocalAgentService::Stub::Invalidate, request);
+  ASSERT_TRUE(done.ok()) << done.status();
+  EXPECT_THAT(done->trace().DebugString(), HasSubstr("CACHE_INVLD"));
+
+  request.mutable_range()->set_address(1);
+  request.set_device("nonsense");
+  EXPECT_THAT(FieldsOf(Call(&v1::LocalAgentService::Stub::Invalidate, request).status()),
+              ElementsAre("device", "range.size"));
 }
 
 TEST_F(LocalServiceTest, TraceHasTheBindingCallsWithTheirBytes) {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "api/support/address_range.h"
 #include "api/support/errors.h"
 #include "api/support/resource_name.h"
 
@@ -80,6 +81,14 @@ absl::Status Validate(const v1::UnbindRequest& request) {
   } else if (request.pasid() != 0) {
     violations.Add("device", "is required with a pasid");
   }
+  return violations.ToStatus();
+}
+
+absl::Status Validate(const v1::InvalidateRequest& request) {
+  FieldViolations violations;
+  CheckDevice("device", request.device(), &violations);
+  CheckPasid(request.pasid(), 1, &violations);
+  if (request.has_range()) CheckAddressRange(request.range(), "range", &violations);
   return violations.ToStatus();
 }
 

@@ -11,6 +11,7 @@ absl::Status Validate(const v1::CheckHostRequest& request);
 absl::Status Validate(const v1::DumpRequest& request);
 absl::Status Validate(const v1::BindRequest& request);
 absl::Status Validate(const v1::UnbindRequest& request);
+absl::Status Validate(const v1::InvalidateRequest& request);
 absl::Status Validate(const v1::DmaTestRequest& request);
 
 }  // namespace nestor::agent

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent/core/kernel_error.h"
+#include "agent/shim/failure.h"
 #include "api/support/errors.h"
 #include "api/support/status_macros.h"
 
@@ -37,11 +39,12 @@ bool IsHigher(const v1::Fence& fence, const v1::Fence& other) {
 }  // namespace
 
 HostReconciler::HostReconciler(HostIdentity identity, v1::Inventory inventory,
-                               ShimLauncher& launcher, VmmEndpoints& endpoints)
+                               ShimLauncher& launcher, VmmEndpoints& endpoints, OnLoop on_loop)
     : identity_(std::move(identity)),
       inventory_(std::move(inventory)),
       launcher_(launcher),
-      endpoints_(endpoints) {
+      endpoints_(endpoints),
+      on_loop_(std::move(on_loop)) {
   for (const auto& shim : launcher_.Running()) {
     const ShimInventory held = shim->Inventory();
     const v1::HeldVirtualMachine& machine = held.virtual_machine;
@@ -51,12 +54,14 @@ HostReconciler::HostReconciler(HostIdentity identity, v1::Inventory inventory,
 }
 
 v1::SyncRequest HostReconciler::BeginSession() {
+  ++session_number_;
   welcome_.reset();
   taken_in_seq_ = 0;
   acked_ = true;
   machine_answers_.clear();
   binding_answers_.clear();
   binding_order_.clear();
+  invalidation_answers_.clear();
 
   v1::SyncRequest request;
   v1::Hello& hello = *request.mutable_hello();
@@ -80,6 +85,8 @@ absl::Status HostReconciler::TakeIn(const v1::SyncResponse& message) {
       return TakeInWelcome(message.welcome());
     case v1::SyncResponse::kDesired:
       return TakeInDesired(message.desired());
+    case v1::SyncResponse::kInvalidation:
+      return TakeInInvalidation(message.invalidation());
     case v1::SyncResponse::MESSAGE_NOT_SET:
       break;
   }
@@ -108,6 +115,42 @@ absl::Status HostReconciler::TakeInDesired(const v1::Desired& desired) {
   taken_in_seq_ = desired.delivery_seq();
   acked_ = false;
   return absl::OkStatus();
+}
+
+absl::Status HostReconciler::TakeInInvalidation(const v1::Invalidation& invalidation) {
+  if (!welcome_.has_value()) return errors::ProtocolError("Invalidation before Welcome");
+  RETURN_IF_ERROR(CheckFence(invalidation.fence()));
+  const v1::Fence& session = welcome_->fence();
+  if (invalidation.fence().incarnation() != session.incarnation() ||
+      invalidation.fence().epoch() != session.epoch()) {
+    return errors::ProtocolError("an Invalidation of another session");
+  }
+  const auto machine = machines_.find(invalidation.vm_uid());
+  if (machine == machines_.end()) {
+    AnswerInvalidation(
+        invalidation.id(),
+        WithReason(absl::FailedPreconditionError("the owner of its virtual machine does not run"),
+                   "NOT_PROGRAMMED"));
+    return absl::OkStatus();
+  }
+  // An answer after the session's end is of no use to anybody. `this` may be gone by then,
+  // and so is the loop.
+  auto done = [this, on_loop = on_loop_, id = invalidation.id(),
+               number = session_number_](absl::Status status) {
+    on_loop([this, id, number, status = std::move(status)] {
+      if (number == session_number_) AnswerInvalidation(id, status);
+    });
+  };
+  machine->second.shim->Invalidate({invalidation.device(), invalidation.pasid()},
+                                   invalidation.range().address(), invalidation.range().size(),
+                                   std::move(done));
+  return absl::OkStatus();
+}
+
+void HostReconciler::AnswerInvalidation(int64_t id, const absl::Status& status) {
+  v1::InvalidationResult& result = invalidation_answers_.emplace_back();
+  result.set_id(id);
+  if (!status.ok()) *result.mutable_failure() = FailureOf(status);
 }
 
 absl::Status HostReconciler::ApplyMachine(const v1::Fence& fence,
@@ -230,13 +273,16 @@ void HostReconciler::AnswerBinding(v1::Result result) {
 }
 
 std::optional<v1::SyncRequest> HostReconciler::NextResults() {
-  const bool nothing = machine_answers_.empty() && binding_order_.empty() && acked_;
+  const bool nothing =
+      machine_answers_.empty() && binding_order_.empty() && invalidation_answers_.empty() && acked_;
   if (!welcome_.has_value() || nothing) return std::nullopt;
   v1::SyncRequest request;
   v1::Results& results = *request.mutable_results();
   results.set_acked_seq(taken_in_seq_);
   auto room = [&] {
-    return results.virtual_machines_size() + results.bindings_size() < kMaxAnswersInMessage;
+    return results.virtual_machines_size() + results.bindings_size() +
+               results.invalidations_size() <
+           kMaxAnswersInMessage;
   };
   for (; room() && !machine_answers_.empty(); machine_answers_.pop_front()) {
     *results.add_virtual_machines() = std::move(machine_answers_.front());
@@ -244,6 +290,9 @@ std::optional<v1::SyncRequest> HostReconciler::NextResults() {
   for (; room() && !binding_order_.empty(); binding_order_.pop_front()) {
     auto answers = binding_answers_.extract(binding_order_.front());
     for (auto& answer : answers.mapped()) *results.add_bindings() = std::move(answer);
+  }
+  for (; room() && !invalidation_answers_.empty(); invalidation_answers_.pop_front()) {
+    *results.add_invalidations() = std::move(invalidation_answers_.front());
   }
   acked_ = true;
   return request;

@@ -31,10 +31,14 @@ struct HostIdentity {
 // Not thread-safe: every method is called from one event loop.
 class HostReconciler {
  public:
+  // Runs a function on the loop that drives this, and then sends what NextResults has. Called
+  // from the shims' threads, perhaps when this is gone: it must drop the function then.
+  using OnLoop = std::function<void(std::function<void()>)>;
+
   // Takes over the shims that run, with their fence and their open endpoints. The launcher and
   // the endpoints must outlive this.
   HostReconciler(HostIdentity identity, v1::Inventory inventory, ShimLauncher& launcher,
-                 VmmEndpoints& endpoints);
+                 VmmEndpoints& endpoints, OnLoop on_loop);
 
   // A new stream begins: forgets what was not sent and says what is held.
   v1::SyncRequest BeginSession();
@@ -66,6 +70,8 @@ class HostReconciler {
 
   absl::Status TakeInWelcome(const v1::Welcome& welcome);
   absl::Status TakeInDesired(const v1::Desired& desired);
+  absl::Status TakeInInvalidation(const v1::Invalidation& invalidation);
+  void AnswerInvalidation(int64_t id, const absl::Status& status);
   absl::Status ApplyMachine(const v1::Fence& fence, const v1::DesiredVirtualMachine& machine);
   absl::Status ApplyBindings(const v1::Fence& fence, const v1::Desired& desired);
   void UpdateEndpoints(Machine& machine, const v1::DesiredVirtualMachine& desired);
@@ -77,9 +83,12 @@ class HostReconciler {
   const v1::Inventory inventory_;
   ShimLauncher& launcher_;
   VmmEndpoints& endpoints_;
+  const OnLoop on_loop_;
 
   std::map<std::string, Machine> machines_;  // by uid of the virtual machine
   v1::Fence highest_seen_;
+
+  int64_t session_number_ = 0;
 
   // Of the present session.
   std::optional<v1::Welcome> welcome_;
@@ -88,6 +97,7 @@ class HostReconciler {
   std::deque<v1::VirtualMachineResult> machine_answers_;
   std::map<std::string, std::vector<v1::Result>> binding_answers_;  // by uid
   std::deque<std::string> binding_order_;                           // uids, oldest first
+  std::deque<v1::InvalidationResult> invalidation_answers_;
 };
 
 }  // namespace nestor::agent

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/core/kernel_error.h"
 #include "api/support/errors.h"
 
 namespace nestor::agent {
@@ -95,7 +96,7 @@ class HostReconcilerTest : public ::testing::Test {
 
   HostReconciler Make() {
     return HostReconciler({"hosts/h1", "agent-1", "boot-1", "1.0"}, v1::Inventory(), launcher_,
-                          endpoints_);
+                          endpoints_, [](const std::function<void()>& function) { function(); });
   }
   // The next message of the server, with these objects.
   v1::SyncResponse Desired(std::vector<v1::DesiredVirtualMachine> machines,
@@ -255,6 +256,85 @@ TEST_F(HostReconcilerTest, NewSessionForgetsAnswersAndNamesTheHighestFence) {
   const v1::SyncRequest hello = reconciler.BeginSession();
   EXPECT_EQ(hello.hello().highest_seen().head_revision(), 10);
   EXPECT_EQ(reconciler.NextResults(), std::nullopt);
+}
+
+class HostReconcilerInvalidationTest : public HostReconcilerTest {
+ protected:
+  // A welcomed session with the shim of kUid; its messages until now are taken.
+  HostReconcilerInvalidationTest() {
+    reconciler_.BeginSession();
+    EXPECT_TRUE(reconciler_.TakeIn(Welcome()).ok());
+    EXPECT_TRUE(reconciler_.TakeIn(Desired({Machine()})).ok());
+    reconciler_.NextResults();
+    ON_CALL(*shim_, Invalidate(_, _, _, _))
+        .WillByDefault([this](const BindingKey&, uint64_t, uint64_t, Shim::InvalidateDone done) {
+          done_ = std::move(done);
+        });
+  }
+  static v1::SyncResponse Invalidation(int64_t id, const std::string& vm_uid = kUid) {
+    v1::SyncResponse message;
+    v1::Invalidation& invalidation = *message.mutable_invalidation();
+    invalidation.set_id(id);
+    *invalidation.mutable_fence() = TestFence();
+    invalidation.set_vm_uid(vm_uid);
+    invalidation.set_device(kDevice);
+    invalidation.set_pasid(5);
+    invalidation.mutable_range()->set_address(0x1000);
+    invalidation.mutable_range()->set_size(0x2000);
+    return message;
+  }
+  // The answer to the one invalidation that was asked for; id 0: none yet.
+  v1::InvalidationResult NextAnswer() {
+    const auto request = reconciler_.NextResults();
+    if (!request || request->results().invalidations_size() != 1) return {};
+    return request->results().invalidations(0);
+  }
+
+  HostReconciler reconciler_ = Make();
+  Shim::InvalidateDone done_;
+};
+
+TEST_F(HostReconcilerInvalidationTest, ShimIsAskedAndItsAnswerSent) {
+  EXPECT_CALL(*shim_, Invalidate(BindingKey{kDevice, 5}, 0x1000, 0x2000, _));
+  ASSERT_TRUE(reconciler_.TakeIn(Invalidation(7)).ok());
+  EXPECT_EQ(NextAnswer().id(), 0);
+  done_(absl::OkStatus());
+  const v1::InvalidationResult answer = NextAnswer();
+  EXPECT_EQ(answer.id(), 7);
+  EXPECT_FALSE(answer.has_failure());
+}
+
+TEST_F(HostReconcilerInvalidationTest, KernelErrorIsSentWhole) {
+  ASSERT_TRUE(reconciler_.TakeIn(Invalidation(7)).ok());
+  done_(KernelErrorStatus({"CACHE_INVALIDATE", "pasid 5", EIO}));
+  const v1::Failure failure = NextAnswer().failure();
+  EXPECT_EQ(failure.kernel_error().operation(), "CACHE_INVALIDATE");
+  EXPECT_EQ(failure.kernel_error().error_name(), "EIO");
+  EXPECT_EQ(failure.kind(), v1::Failure::KIND_TRANSIENT);
+}
+
+TEST_F(HostReconcilerInvalidationTest, UnknownMachineIsNotProgrammed) {
+  EXPECT_CALL(*shim_, Invalidate(_, _, _, _)).Times(0);
+  ASSERT_TRUE(reconciler_.TakeIn(Invalidation(7, "another")).ok());
+  EXPECT_EQ(NextAnswer().failure().reason(), "NOT_PROGRAMMED");
+}
+
+TEST_F(HostReconcilerInvalidationTest, AnswerOfAnEarlierSessionIsNotSentToTheNext) {
+  ASSERT_TRUE(reconciler_.TakeIn(Invalidation(7)).ok());
+  reconciler_.BeginSession();
+  ASSERT_TRUE(reconciler_.TakeIn(Welcome()).ok());
+  done_(absl::OkStatus());
+  EXPECT_EQ(NextAnswer().id(), 0);
+}
+
+TEST_F(HostReconcilerInvalidationTest, AnotherSessionsFenceEndsTheStream) {
+  EXPECT_CALL(*shim_, Invalidate(_, _, _, _)).Times(0);
+  v1::SyncResponse older = Invalidation(7);
+  older.mutable_invalidation()->mutable_fence()->set_epoch(2);
+  EXPECT_EQ(ErrorReason(reconciler_.TakeIn(older)), "PROTOCOL_ERROR");
+  v1::SyncResponse without = Invalidation(8);
+  without.mutable_invalidation()->clear_fence();
+  EXPECT_EQ(ErrorReason(reconciler_.TakeIn(without)), "PROTOCOL_ERROR");
 }
 
 }  // namespace

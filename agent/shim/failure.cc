@@ -18,6 +18,16 @@ v1::Failure MakeFailure(v1::Failure::Kind kind, absl::string_view reason,
   return failure;
 }
 
+void AddKernelError(const absl::Status& status, v1::Failure* failure) {
+  const std::optional<KernelError> error = GetKernelError(status);
+  if (!error.has_value()) return;
+  v1::KernelError& kernel_error = *failure->mutable_kernel_error();
+  kernel_error.set_operation(error->operation);
+  kernel_error.set_object(error->object);
+  kernel_error.set_error_number(error->error_number);
+  kernel_error.set_error_name(ErrnoName(error->error_number));
+}
+
 }  // namespace
 
 v1::Failure TransientFailure(absl::string_view reason, absl::string_view message) {
@@ -35,13 +45,15 @@ v1::Failure StepFailure(const absl::Status& status, const RetryDecision& decisio
   if (decision.retry_at.has_value()) {
     *failure.mutable_next_attempt_time() = ToTimestamp(*decision.retry_at);
   }
-  if (const std::optional<KernelError> error = GetKernelError(status)) {
-    v1::KernelError& kernel_error = *failure.mutable_kernel_error();
-    kernel_error.set_operation(error->operation);
-    kernel_error.set_object(error->object);
-    kernel_error.set_error_number(error->error_number);
-    kernel_error.set_error_name(ErrnoName(error->error_number));
-  }
+  AddKernelError(status, &failure);
+  return failure;
+}
+
+v1::Failure FailureOf(const absl::Status& status) {
+  const FailureClass found = Classify(status);
+  v1::Failure failure = found.transient ? TransientFailure(found.reason, status.message())
+                                        : PermanentFailure(found.reason, status.message());
+  AddKernelError(status, &failure);
   return failure;
 }
 

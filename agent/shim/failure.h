@@ -15,4 +15,7 @@ v1::Failure PermanentFailure(absl::string_view reason, absl::string_view message
 // A failed step with its kernel call; `decision.retry_at` becomes the next attempt's time.
 v1::Failure StepFailure(const absl::Status& status, const RetryDecision& decision);
 
+// A status that is not OK, with its kernel call; who gets it may try again, the shim does not.
+v1::Failure FailureOf(const absl::Status& status);
+
 }  // namespace nestor::agent

@@ -49,6 +49,19 @@ google::rpc::RetryInfo RetryAfter(absl::Duration delay) {
   return retry;
 }
 
+absl::Status KernelFailed(absl::string_view name, const v1::Failure& failure) {
+  Metadata metadata = {{"resource", std::string(name)}};
+  if (failure.has_kernel_error()) {
+    const v1::KernelError& error = failure.kernel_error();
+    metadata.insert(metadata.end(), {{"operation", Printable(error.operation())},
+                                     {"object", Printable(error.object())},
+                                     {"errno", Printable(error.error_name())}});
+  }
+  const bool passes = failure.kind() == v1::Failure::KIND_TRANSIENT;
+  return MakeError(passes ? absl::StatusCode::kUnavailable : absl::StatusCode::kFailedPrecondition,
+                   failure.reason(), absl::StrCat(name, ": ", failure.message()), metadata);
+}
+
 }  // namespace
 
 void FieldViolations::Add(absl::string_view field, absl::string_view description) {
@@ -273,6 +286,18 @@ absl::Status WaitTimeout(absl::string_view name, absl::string_view explanation) 
 absl::Status Unavailable(absl::string_view why, absl::Duration retry_after) {
   const auto retry = RetryAfter(retry_after);
   return MakeError(absl::StatusCode::kUnavailable, "UNAVAILABLE", std::string(why), {}, &retry);
+}
+
+absl::Status InvalidationFailed(absl::string_view name, const v1::Failure& failure) {
+  const std::string what = absl::StrCat(name, ": ", failure.message());
+  if (failure.reason() == "NOT_PROGRAMMED") return PreconditionError("NOT_PROGRAMMED", name, what);
+  if (failure.reason() == "QUEUE_FULL") {
+    return QueueFull(absl::StrCat("queue of invalidations of ", name), absl::Milliseconds(250));
+  }
+  if (failure.reason() == "UNAVAILABLE" && !failure.has_kernel_error()) {
+    return Unavailable(what, absl::Seconds(1));
+  }
+  return KernelFailed(name, failure);
 }
 
 absl::Status StoreCorrupt(absl::string_view path, absl::string_view what) {

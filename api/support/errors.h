@@ -78,6 +78,11 @@ absl::Status RevisionCompacted(int64_t wanted, int64_t oldest);
 absl::Status WaitTimeout(absl::string_view name, absl::string_view explanation);
 // UNAVAILABLE
 absl::Status Unavailable(absl::string_view why, absl::Duration retry_after);
+// A host could not drop the cached translations of `name`: FAILED_PRECONDITION NOT_PROGRAMMED,
+// QueueFull or Unavailable where that is the failure's reason; else the kernel refused:
+// UNAVAILABLE where the failure is TRANSIENT and FAILED_PRECONDITION where not, with the
+// failure's reason, and with operation, object and errno in ErrorInfo's metadata.
+absl::Status InvalidationFailed(absl::string_view name, const v1::Failure& failure);
 // DATA_LOSS
 absl::Status StoreCorrupt(absl::string_view path, absl::string_view what);
 

@@ -51,6 +51,45 @@ TEST(Errors, SurviveTheWire) {
   EXPECT_EQ(FromRpcStatus(ToRpcStatus(status)), status);
 }
 
+v1::Failure Failed(const std::string& reason, v1::Failure::Kind kind) {
+  v1::Failure failure;
+  failure.set_reason(reason);
+  failure.set_kind(kind);
+  failure.set_message("it did not work");
+  return failure;
+}
+
+TEST(InvalidationFailed, WhatIsNotProgrammedIsAPrecondition) {
+  const auto status =
+      errors::InvalidationFailed("b", Failed("NOT_PROGRAMMED", v1::Failure::KIND_PERMANENT));
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ErrorReason(status), "NOT_PROGRAMMED");
+}
+
+TEST(InvalidationFailed, HostThatHasTooManySaysWhenToTryAgain) {
+  const auto status =
+      errors::InvalidationFailed("b", Failed("QUEUE_FULL", v1::Failure::KIND_TRANSIENT));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(InvalidationFailed, EndedOwnerIsUnavailable) {
+  const auto status =
+      errors::InvalidationFailed("b", Failed("UNAVAILABLE", v1::Failure::KIND_TRANSIENT));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(InvalidationFailed, KernelErrorKeepsItsErrno) {
+  v1::Failure failure = Failed("KERNEL_REFUSED", v1::Failure::KIND_PERMANENT);
+  failure.mutable_kernel_error()->set_error_name("EINVAL");
+  const auto status = errors::InvalidationFailed("b", failure);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ErrorReason(status), "KERNEL_REFUSED");
+  EXPECT_THAT(ToRpcStatus(status).ShortDebugString(), HasSubstr("errno"));
+
+  failure.set_kind(v1::Failure::KIND_TRANSIENT);
+  EXPECT_EQ(errors::InvalidationFailed("b", failure).code(), absl::StatusCode::kUnavailable);
+}
+
 TEST(ErrorReason, IsEmptyForForeignStatuses) {
   EXPECT_EQ(ErrorReason(absl::InternalError("x")), "");
   EXPECT_EQ(ErrorReason(absl::OkStatus()), "");

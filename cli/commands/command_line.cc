@@ -40,6 +40,7 @@ void AddCommands(CLI::App* app, const Session& session, ChosenCommand* chosen) {
   AddWaitCommand(app, session, chosen);
   AddBindCommand(app, session, chosen);
   AddUnbindCommand(app, session, chosen);
+  AddInvalidateCommand(app, session, chosen);
   AddDeleteCommand(app, session, chosen);
   AddCompletionCommand(app, session, chosen);
   AddHelpCommand(app, session, chosen);

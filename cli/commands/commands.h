@@ -17,6 +17,7 @@ void AddDiffCommand(CLI::App* app, const Session& session, ChosenCommand* chosen
 void AddExplainCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddGetCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddHelpCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddInvalidateCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddUnbindCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddVersionCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddWaitCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);

@@ -143,6 +143,13 @@ grpc::Status FakeBindings::ExplainPasidBinding(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
+grpc::Status FakeBindings::InvalidateCache(grpc::ServerContext*,
+                                           const v1::InvalidateCacheRequest* request,
+                                           v1::InvalidateCacheResponse*) {
+  invalidated.push_back(*request);
+  return ToGrpcStatus(invalidate_error);
+}
+
 grpc::Status FakeWatch::Watch(grpc::ServerContext* context, const v1::WatchRequest* request,
                               grpc::ServerWriter<v1::WatchResponse>* writer) {
   requests.push_back(*request);

@@ -78,7 +78,12 @@ class FakeBindings final : public v1::PasidBindingService::Service {
                                    const v1::ExplainPasidBindingRequest* request,
                                    v1::ExplainPasidBindingResponse* response) override;
 
+  grpc::Status InvalidateCache(grpc::ServerContext*, const v1::InvalidateCacheRequest* request,
+                               v1::InvalidateCacheResponse*) override;
+
   std::map<std::string, v1::PasidBinding> stored;
+  absl::Status invalidate_error;
+  std::vector<v1::InvalidateCacheRequest> invalidated;
   std::vector<v1::CreatePasidBindingRequest> created;
   std::vector<v1::UpdatePasidBindingRequest> updated;
   std::vector<std::string> deleted;

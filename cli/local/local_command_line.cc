@@ -39,6 +39,7 @@ Examples:
   nestorctl --local $A check
   nestorctl --local $A bind web-1 0000:01:00.0 7 0x100000 --trace
   nestorctl --local $A dma-test 0000:01:00.0 7 0x7f0000000000
+  nestorctl --local $A invalidate 0000:01:00.0 7
   nestorctl --local $A dump
   nestorctl --local $A unbind web-1)";
 
@@ -49,7 +50,8 @@ struct Arguments {
   uint32_t pasid = 0;
   uint64_t address = 0;
   uint32_t address_width = 48;
-  uint32_t size = 64;
+  uint64_t size = 0;
+  uint32_t dma_size = 64;
   uint64_t guest_memory = 0;
   bool wait = false;
   bool allow_gap = false;
@@ -118,12 +120,29 @@ ExitCode RunUnbind(const LocalSession& session, const Arguments& arguments) {
   return ExitCode::kOk;
 }
 
+ExitCode RunInvalidate(const LocalSession& session, const Arguments& arguments) {
+  v1::InvalidateRequest request;
+  request.set_device(arguments.device);
+  request.set_pasid(arguments.pasid);
+  if (arguments.size != 0) {
+    request.mutable_range()->set_address(arguments.address);
+    request.mutable_range()->set_size(arguments.size);
+  }
+  request.set_trace(session.trace());
+  const auto response = session.Call(&Stub::Invalidate, request, kPatience);
+  const std::string what =
+      absl::StrCat("PASID ", arguments.pasid, " of ", TerminalSafe(arguments.device));
+  if (!response.ok()) return session.CallError("invalidate " + what, response.status());
+  session.Show(*response, what + ": dropped\n", response->trace());
+  return ExitCode::kOk;
+}
+
 ExitCode RunDmaTest(const LocalSession& session, const Arguments& arguments) {
   v1::DmaTestRequest request;
   request.set_device(arguments.device);
   request.set_pasid(arguments.pasid);
   request.set_address(arguments.address);
-  request.set_size(arguments.size);
+  request.set_size(arguments.dma_size);
   request.set_trace(session.trace());
   const auto response = session.Call(&Stub::DmaTest, request, kPatience);
   if (!response.ok()) return session.CallError("test the DMA", response.status());
@@ -171,6 +190,17 @@ void AddCommands(CLI::App* app, const LocalSession& session, Arguments* to, Chos
   CLI::Option* device = unbind->add_option("device", to->device, "PCI address; without: all");
   unbind->add_option("pasid", to->pasid, "The PASID")->needs(device);
 
+  CLI::App* invalidate =
+      AddCommand(app, "invalidate", "Drop cached translations of a PASID of a device", chosen,
+                 [&session, to] { return RunInvalidate(session, *to); });
+  invalidate->add_option("device", to->device, "PCI address")->required();
+  invalidate->add_option("pasid", to->pasid, "The PASID")->required();
+  CLI::Option* address =
+      invalidate->add_option("--address", to->address, "Only from this guest virtual address");
+  CLI::Option* size = invalidate->add_option("--size", to->size, "How many bytes from there");
+  address->needs(size);
+  size->needs(address)->check(CLI::PositiveNumber);
+
   CLI::App* dma_test =
       AddCommand(app, "dma-test", "Have a device of a simulated kernel read memory", chosen,
                  [&session, to] { return RunDmaTest(session, *to); });
@@ -178,7 +208,7 @@ void AddCommands(CLI::App* app, const LocalSession& session, Arguments* to, Chos
   dma_test->add_option("pasid", to->pasid, "The PASID; 0: none, through stage 2 alone")->required();
   dma_test->add_option("address", to->address, "Guest virtual address, or physical without PASID")
       ->required();
-  dma_test->add_option("--size", to->size, "Bytes, at most 4096")->capture_default_str();
+  dma_test->add_option("--size", to->dma_size, "Bytes, at most 4096")->capture_default_str();
 }
 
 ExitCode ReportParseError(const CLI::App& app, const CLI::ParseError& error, std::ostream& out,

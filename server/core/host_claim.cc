@@ -165,4 +165,24 @@ HostClaim ClaimHost(const View& view, absl::Time now, const v1::Hello& hello,
   return claim;
 }
 
+std::vector<std::string> ConnectedHosts(const View& view) {
+  std::vector<std::string> hosts;
+  for (const auto& [id, host] : view.hosts()) {
+    if (host.observed.status().state() == v1::HostStatus::STATE_CONNECTED) hosts.push_back(id);
+  }
+  return hosts;
+}
+
+Transaction MarkHostUnknown(const View& view, const std::string& host) {
+  Transaction transaction;
+  transaction.durability = Durability::kRelaxed;
+  const HostRecord* record = view.FindHost(host);
+  if (record == nullptr) return transaction;
+  storage::v1::HostObservedRow row = record->observed;
+  row.mutable_status()->set_state(v1::HostStatus::STATE_UNKNOWN);
+  transaction.compares.push_back(Compare::Unchanged(keys::Epoch(host), view.Epoch(host).revision));
+  transaction.puts.emplace_back(keys::HostObserved(host), row.SerializeAsString());
+  return transaction;
+}
+
 }  // namespace nestor::server

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -40,5 +41,11 @@ struct HostClaim {
 // was seen on the host by an earlier session and is no longer held there is written as lost.
 HostClaim ClaimHost(const View& view, absl::Time now, const v1::Hello& hello,
                     const std::string& session_id, const std::string& host_uid);
+
+// The hosts (ids) that are written as connected.
+std::vector<std::string> ConnectedHosts(const View& view);
+// Writes that nothing is known of a silent host any more. Fails where somebody claims the host
+// at the same time. Changes nothing where there is no such host.
+Transaction MarkHostUnknown(const View& view, const std::string& host);
 
 }  // namespace nestor::server

@@ -51,6 +51,8 @@ class HostDecision {
   // it was taken in.
   absl::StatusOr<HostEffects> Answer(const v1::Results& results);
 
+  // This session's, with the newest head revision.
+  const v1::Fence& fence() const { return fence_; }
   // Objects waiting to be sent, and on their way.
   size_t dirty() const { return dirty_machines_.size() + dirty_bindings_.size(); }
   size_t in_flight() const { return in_flight_.size(); }

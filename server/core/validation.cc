@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "api/support/address_range.h"
 #include "api/support/errors.h"
 #include "api/support/resource_name.h"
 #include "server/core/field_checks.h"
@@ -258,6 +259,13 @@ absl::Status Validate(const v1::WaitPasidBindingRequest& request) {
 absl::Status Validate(const v1::ExplainPasidBindingRequest& request) {
   FieldViolations violations;
   CheckName(PasidBindingName::Parse(request.name()).status(), "name", &violations);
+  return violations.ToStatus();
+}
+
+absl::Status Validate(const v1::InvalidateCacheRequest& request) {
+  FieldViolations violations;
+  CheckName(PasidBindingName::Parse(request.name()).status(), "name", &violations);
+  if (request.has_range()) CheckAddressRange(request.range(), "range", &violations);
   return violations.ToStatus();
 }
 

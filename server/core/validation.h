@@ -38,6 +38,7 @@ absl::Status Validate(const v1::BatchCreatePasidBindingsRequest& request);
 absl::Status Validate(const v1::BatchDeletePasidBindingsRequest& request);
 absl::Status Validate(const v1::WaitPasidBindingRequest& request);
 absl::Status Validate(const v1::ExplainPasidBindingRequest& request);
+absl::Status Validate(const v1::InvalidateCacheRequest& request);
 
 absl::Status Validate(const v1::WatchRequest& request);
 

@@ -13,6 +13,7 @@
 #include "server/core/host_claim.h"
 #include "server/core/host_intent.h"
 #include "server/core/intent.h"
+#include "server/core/invalidation.h"
 #include "server/core/keys.h"
 #include "server/core/observed_rows.h"
 
@@ -48,6 +49,7 @@ struct AgentSessions::Session {
   std::set<std::string> absent_bindings;
   std::set<std::string> absent_machines;
   bool purging = false;
+  Invalidations invalidations;
 
   std::string host_name() const { return absl::StrCat("hosts/", host); }
 };
@@ -202,7 +204,37 @@ absl::Status AgentSessions::TakeInResults(const SessionPtr& session, const v1::R
   auto effects = session->decision->Answer(results);
   if (!effects.ok()) return effects.status();
   Perform(session, *std::move(effects));
+  for (const v1::InvalidationResult& result : results.invalidations()) {
+    RETURN_IF_ERROR(session->invalidations.Answer(result));
+  }
   return absl::OkStatus();
+}
+
+void AgentSessions::Invalidate(v1::InvalidateCacheRequest request, Invalidations::Done done) {
+  loop_.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    InvalidateNow(request, std::move(done));
+  });
+}
+
+void AgentSessions::InvalidateNow(const v1::InvalidateCacheRequest& request,
+                                  Invalidations::Done done) {
+  absl::StatusOr<HostInvalidation> wanted;
+  state_.Read([&](const View& view) { wanted = InvalidationOf(view, request); });
+  if (!wanted.ok()) return done(wanted.status());
+  auto it = sessions_.find(wanted->host);
+  if (it == sessions_.end() || !it->second->decision) {
+    return done(errors::Unavailable(
+        absl::StrCat("the agent of hosts/", wanted->host, " is not connected"), kRetryAfter));
+  }
+  Session& session = *it->second;
+  const absl::StatusOr<int64_t> id = session.invalidations.Add(request.name(), std::move(done));
+  if (!id.ok()) return;
+  v1::SyncResponse message;
+  v1::Invalidation& invalidation = *message.mutable_invalidation();
+  invalidation = std::move(wanted->message);
+  invalidation.set_id(*id);
+  *invalidation.mutable_fence() = session.decision->fence();
+  session.stream->Send(std::move(message));
 }
 
 absl::Status AgentSessions::TakeInInventory(const SessionPtr& session,
@@ -324,11 +356,7 @@ void AgentSessions::WatchLease(const SessionPtr& session) {
 void AgentSessions::ExpectHostsBack() {
   // Hosts that were connected to the server's life before this one have one lease to return.
   std::vector<std::string> hosts;
-  state_.Read([&](const View& view) {
-    for (const auto& [id, host] : view.hosts()) {
-      if (host.observed.status().state() == v1::HostStatus::STATE_CONNECTED) hosts.push_back(id);
-    }
-  });
+  state_.Read([&](const View& view) { hosts = ConnectedHosts(view); });
   loop_.PostAfter(leases_.ttl(), [this, hosts] {
     for (const std::string& host : hosts) {
       if (!leases_.IsHeld("hosts/" + host)) MarkUnknown(host);
@@ -341,16 +369,7 @@ void AgentSessions::MarkUnknown(const std::string& host) {
   log::Warn({{"resource", "hosts/" + host}},
             "silent: what its kernel holds is unknown; nothing is freed");
   Transaction transaction;
-  transaction.durability = Durability::kRelaxed;
-  state_.Read([&](const View& view) {
-    const HostRecord* record = view.FindHost(host);
-    if (record == nullptr) return;
-    storage::v1::HostObservedRow row = record->observed;
-    row.mutable_status()->set_state(v1::HostStatus::STATE_UNKNOWN);
-    transaction.compares.push_back(
-        Compare::Unchanged(keys::Epoch(host), view.Epoch(host).revision));
-    transaction.puts.emplace_back(keys::HostObserved(host), row.SerializeAsString());
-  });
+  state_.Read([&](const View& view) { transaction = MarkHostUnknown(view, host); });
   store_.Commit(std::move(transaction), [host](absl::StatusOr<int64_t> revision) {
     // ABORTED: a session began in the same moment.
     if (!revision.ok() && !absl::IsAborted(revision.status())) {
@@ -363,6 +382,9 @@ void AgentSessions::MarkUnknown(const std::string& host) {
 void AgentSessions::End(const SessionPtr& session, const absl::Status& status) {
   if (!std::exchange(session->live, false)) return;
   session->stream->Close(status);
+  session->invalidations.EndAll(errors::Unavailable(
+      absl::StrCat("the agent of ", session->host_name(), " went before it answered"),
+      kRetryAfter));
   by_stream_.erase(session->stream.get());
   auto it = sessions_.find(session->host);
   if (it != sessions_.end() && it->second == session) sessions_.erase(it);

@@ -18,10 +18,12 @@
 #include "api/support/clock.h"
 #include "api/support/event_loop.h"
 #include "nestor/v1/agent_service.pb.h"
+#include "nestor/v1/pasid_binding_service.pb.h"
 #include "server/core/decision.h"
 #include "server/core/host_decision.h"
 #include "server/reconcile/cluster_state.h"
 #include "server/reconcile/host_leases.h"
+#include "server/reconcile/invalidations.h"
 #include "server/store/store.h"
 
 namespace nestor::server {
@@ -59,6 +61,12 @@ class AgentSessions {
   // Renews a lease; answers its length. ABORTED NOT_SESSION_OWNER. Thread-safe, in memory.
   absl::StatusOr<absl::Duration> Renew(const std::string& host, const std::string& session_id);
 
+  // Has the binding's host drop cached translations. `done` is called once, on the loop: OK
+  // after the kernel did it; else NOT_FOUND, UNAVAILABLE (the host is not connected, or went
+  // meanwhile), QUEUE_FULL, or as errors::InvalidationFailed. It may take for ever where the
+  // kernel does. The request is valid. Thread-safe.
+  void Invalidate(v1::InvalidateCacheRequest request, Invalidations::Done done);
+
   // Agents that are connected, and objects that they were or will be told of and have not
   // answered. Thread-safe.
   size_t count() const { return count_; }
@@ -78,6 +86,7 @@ class AgentSessions {
   void CompareWhole(const SessionPtr& session, const v1::Hello& hello);
   absl::Status TakeInResults(const SessionPtr& session, const v1::Results& results);
   absl::Status TakeInInventory(const SessionPtr& session, const v1::Inventory& inventory);
+  void InvalidateNow(const v1::InvalidateCacheRequest& request, Invalidations::Done done);
   void OnChanges(const std::vector<StateChange>& changes);
   void TellPersisted(const View& view, const StateChange& change);
   void TellRung(v1::PasidBindingStatus::State rung, const google::protobuf::Timestamp& asked_for);

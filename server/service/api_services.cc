@@ -14,6 +14,7 @@
 #include "server/core/intent.h"
 #include "server/core/list_query.h"
 #include "server/service/caller.h"
+#include "server/service/invalidate_call.h"
 #include "server/service/parked_calls.h"
 #include "server/service/unary_call.h"
 #include "server/service/wait_call.h"
@@ -150,8 +151,9 @@ class VirtualMachineServiceImpl final : public v1::VirtualMachineService::Callba
 
 class PasidBindingServiceImpl final : public v1::PasidBindingService::CallbackService {
  public:
-  PasidBindingServiceImpl(ClusterState& state, UidSource uids, ParkedCalls& parked)
-      : state_(state), uids_(std::move(uids)), parked_(parked) {}
+  PasidBindingServiceImpl(ClusterState& state, AgentSessions& sessions, UidSource uids,
+                          ParkedCalls& parked)
+      : state_(state), sessions_(sessions), uids_(std::move(uids)), parked_(parked) {}
 
   Reactor* CreatePasidBinding(Context* context, const v1::CreatePasidBindingRequest* request,
                               v1::PasidBinding* response) override {
@@ -213,6 +215,10 @@ class PasidBindingServiceImpl final : public v1::PasidBindingService::CallbackSe
                             v1::WaitPasidBindingResponse* response) override {
     return WaitCall::Start(state_, parked_, CallerOf(*context->auth_context()), *request, response);
   }
+  Reactor* InvalidateCache(Context* context, const v1::InvalidateCacheRequest* request,
+                           v1::InvalidateCacheResponse*) override {
+    return InvalidateCall::Start(sessions_, parked_, CallerOf(*context->auth_context()), *request);
+  }
   Reactor* ExplainPasidBinding(Context* context, const v1::ExplainPasidBindingRequest* request,
                                v1::ExplainPasidBindingResponse* response) override {
     return ReadCall(context, state_, *request, response,
@@ -226,6 +232,7 @@ class PasidBindingServiceImpl final : public v1::PasidBindingService::CallbackSe
 
  private:
   ClusterState& state_;
+  AgentSessions& sessions_;
   const UidSource uids_;
   ParkedCalls& parked_;
 };
@@ -249,10 +256,11 @@ class WatchServiceImpl final : public v1::WatchService::CallbackService {
 }  // namespace
 
 struct ApiServices::Parts {
-  Parts(ClusterState& state, const UidSource& uids, const ApiServicesOptions& options)
+  Parts(ClusterState& state, AgentSessions& sessions, const UidSource& uids,
+        const ApiServicesOptions& options)
       : hosts(state, uids),
         machines(state, uids),
-        bindings(state, uids, parked),
+        bindings(state, sessions, uids, parked),
         watch(state, parked, options) {}
 
   ParkedCalls parked;
@@ -262,9 +270,9 @@ struct ApiServices::Parts {
   WatchServiceImpl watch;
 };
 
-ApiServices::ApiServices(ClusterState& state, const UidSource& uids,
+ApiServices::ApiServices(ClusterState& state, AgentSessions& sessions, const UidSource& uids,
                          const ApiServicesOptions& options)
-    : parts_(std::make_unique<Parts>(state, uids, options)) {}
+    : parts_(std::make_unique<Parts>(state, sessions, uids, options)) {}
 
 ApiServices::~ApiServices() = default;
 

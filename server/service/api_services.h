@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "server/core/decision.h"
+#include "server/reconcile/agent_sessions.h"
 #include "server/reconcile/cluster_state.h"
 
 namespace grpc {
@@ -22,14 +23,15 @@ struct ApiServicesOptions {
 };
 
 // HostService, VirtualMachineService, PasidBindingService and WatchService. They share the
-// parked calls (WaitPasidBinding, Watch), which End finishes with UNAVAILABLE when the server
-// drains. Thread-safe.
+// parked calls (WaitPasidBinding, InvalidateCache, Watch), which End finishes with UNAVAILABLE when
+// the server drains. Thread-safe.
 class ApiServices {
  public:
   using Options = ApiServicesOptions;
 
-  // `state` must outlive this; `uids` is called on gRPC threads.
-  ApiServices(ClusterState& state, const UidSource& uids, const Options& options = {});
+  // `state` and `sessions` must outlive this; `uids` is called on gRPC threads.
+  ApiServices(ClusterState& state, AgentSessions& sessions, const UidSource& uids,
+              const Options& options = {});
   ~ApiServices();
 
   // To be registered with a grpc::ServerBuilder; owned here.

@@ -165,7 +165,8 @@ class TestServer {
         std::make_unique<AgentSessions>(*running_->state, *store_, clock_, running_->loop, NewUuid,
                                         AgentSessions::Options{.lease_ttl = options_.lease_ttl});
     running_->agent_service = MakeAgentService(*running_->sessions);
-    running_->api = std::make_unique<ApiServices>(*running_->state, NewUuid, options_.api);
+    running_->api =
+        std::make_unique<ApiServices>(*running_->state, *running_->sessions, NewUuid, options_.api);
     running_->agent_server =
         GrpcServer::Start({AgentAddress(), options_.security, {running_->agent_service.get()}})
             .value();

@@ -59,6 +59,13 @@ TEST_F(LocalTest, BindingMadeByHandIsWalkedByDmaUntilItIsUnbound) {
   EXPECT_EQ(output, "PASID 7 of 0000:01:00.0: PROGRAMMED\n");
   ASSERT_EQ(Ctl({"dma-test", kDevice, "7", kGva, "--size", "5"}, &output), 0) << output;
   EXPECT_THAT(output, HasSubstr("|hello|"));
+  ASSERT_EQ(guest.Ask("remap 0x100000 0x7f0000000000 changed", kPatience).value(), "ok");
+  ASSERT_EQ(Ctl({"dma-test", kDevice, "7", kGva, "--size", "5"}, &output), 0) << output;
+  EXPECT_THAT(output, HasSubstr("|hello|"));
+  ASSERT_EQ(Ctl({"invalidate", kDevice, "7"}, &output), 0);
+  EXPECT_EQ(output, "PASID 7 of 0000:01:00.0: dropped\n");
+  ASSERT_EQ(Ctl({"dma-test", kDevice, "7", kGva, "--size", "7"}, &output), 0) << output;
+  EXPECT_THAT(output, HasSubstr("|changed|"));
   ASSERT_EQ(Ctl({"dump"}, &output), 0);
   EXPECT_THAT(output, HasSubstr("PASID 7 walks root 0x100000"));
 

@@ -110,6 +110,48 @@ TEST_F(RoadTest, RootChangeIsSeenByTheNextDma) {
   EXPECT_THAT(Dma(guest, 5), StartsWith(PageOf(kOtherRoot)));
 }
 
+TEST_F(RoadTest, ChangedEntryIsSeenAfterItsCachedTranslationIsInvalidated) {
+  StartHostWithMachine();
+  const auto binding = TestBinding("vm", "b", kDevice, 5, kRoot);
+  Create(binding);
+  Process& guest = cluster_.StartGuest("h1", "vm", {kDevice}, {kRoot});
+  WaitProgrammed(binding.name());
+  ASSERT_THAT(Dma(guest, 5), StartsWith(PageOf(kRoot)));
+  ASSERT_EQ(guest.Ask(absl::StrFormat("remap 0x%x %s changed", kRoot, kGva), kPatience).value(),
+            "ok");
+  EXPECT_THAT(Dma(guest, 5), StartsWith(PageOf(kRoot))) << "the device has it cached";
+
+  v1::InvalidateCacheRequest request;
+  request.set_name(binding.name());
+  request.mutable_range()->set_address(0x7f00'0000'0000);
+  request.mutable_range()->set_size(4096);
+  v1::InvalidateCacheResponse response;
+  const grpc::Status status =
+      cluster_.bindings().InvalidateCache(CallContext(), request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_THAT(Dma(guest, 5), StartsWith("ok changed"));
+
+  ASSERT_EQ(guest.Ask(absl::StrFormat("remap 0x%x %s again", kRoot, kGva), kPatience).value(),
+            "ok");
+  std::string output;
+  EXPECT_EQ(cluster_.Ctl({"invalidate", "--project", "test", "vm/b"}, &output), 0);
+  EXPECT_EQ(output, "binding test/vm/b: dropped all\n");
+  EXPECT_THAT(Dma(guest, 5), StartsWith("ok again"));
+}
+
+TEST_F(RoadTest, InvalidationOfWhatIsNotProgrammedIsRefused) {
+  StartHostWithMachine();
+  const auto binding = TestBinding("vm", "b", kDevice, 5, kRoot);
+  Create(binding);
+  // Before the agent is there, its host is out of reach.
+  std::string output;
+  int exit_code = 5;
+  while (exit_code == 5) {
+    exit_code = cluster_.Ctl({"invalidate", "--project", "test", "vm/b"}, &output);
+  }
+  EXPECT_EQ(exit_code, 1);
+}
+
 TEST_F(RoadTest, RootChangeWithoutPermissionKeepsTheOldRoot) {
   StartHostWithMachine();
   const auto binding = TestBinding("vm", "b", kDevice, 5, kRoot);

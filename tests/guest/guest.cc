@@ -30,8 +30,13 @@ Guest::Guest(GuestMemory memory)
 
 absl::Status Guest::MapText(const AddressSpaceRoot& space, uint64_t virtual_address,
                             absl::string_view text) {
-  if (text.size() > kPageSize) return absl::InvalidArgumentError("a text of over 4 KiB");
   RETURN_IF_ERROR(page_tables_.CreateRoot(space));
+  return RemapText(space, virtual_address, text);
+}
+
+absl::Status Guest::RemapText(const AddressSpaceRoot& space, uint64_t virtual_address,
+                              absl::string_view text) {
+  if (text.size() > kPageSize) return absl::InvalidArgumentError("a text of over 4 KiB");
   ASSIGN_OR_RETURN(const uint64_t page, page_tables_.AllocatePage());
   RETURN_IF_ERROR(memory_.Write(page, text));
   return page_tables_.Map(space, virtual_address, page);

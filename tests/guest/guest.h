@@ -32,6 +32,10 @@ class Guest {
   absl::Status MapText(const AddressSpaceRoot& space, uint64_t virtual_address,
                        absl::string_view text);
 
+  // Maps such a page in a table that is there, in place of what was there.
+  absl::Status RemapText(const AddressSpaceRoot& space, uint64_t virtual_address,
+                         absl::string_view text);
+
   // Does what a monitor does at its start: connects to the device's socket and hands over
   // RAM, and firmware without a descriptor. An error leaves the device unconnected.
   absl::Status Connect(const std::string& device, const std::string& socket_path);

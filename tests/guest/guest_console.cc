@@ -74,6 +74,7 @@ absl::StatusOr<std::string> GuestConsole::Dispatch(const Words& words) {
   static constexpr Verb kVerbs[] = {{"dma-read", 4, &GuestConsole::Read},
                                     {"dma-write", 4, &GuestConsole::Write},
                                     {"expect", 4, &GuestConsole::Expect},
+                                    {"remap", 4, &GuestConsole::Remap},
                                     {"storm", 5, &GuestConsole::Storm}};
   for (const Verb& verb : kVerbs) {
     if (words.empty() || words[0] != verb.name) continue;
@@ -85,7 +86,7 @@ absl::StatusOr<std::string> GuestConsole::Dispatch(const Words& words) {
     if (devices_.size() != 1) return absl::InvalidArgumentError("which device? Add its BDF");
     return (this->*verb.run)(words, devices_[0]);
   }
-  return absl::InvalidArgumentError("dma-read, dma-write, expect, storm or quit?");
+  return absl::InvalidArgumentError("dma-read, dma-write, expect, remap, storm or quit?");
 }
 
 absl::StatusOr<std::string> GuestConsole::Read(const Words& words, const std::string& device) {
@@ -95,6 +96,13 @@ absl::StatusOr<std::string> GuestConsole::Read(const Words& words, const std::st
                    guest_.DmaRead(device, target.pasid, target.address, size));
   if (result.fault) return FaultAnswer(*result.fault);
   return absl::StrCat("ok ", ShowBytes(result.data));
+}
+
+absl::StatusOr<std::string> GuestConsole::Remap(const Words& words, const std::string&) {
+  ASSIGN_OR_RETURN(const auto root, ParseNumber<uint64_t>(words[1], "root"));
+  ASSIGN_OR_RETURN(const auto address, ParseNumber<uint64_t>(words[2], "address"));
+  RETURN_IF_ERROR(guest_.RemapText({root}, address, words[3]));
+  return "ok";
 }
 
 absl::StatusOr<std::string> GuestConsole::Write(const Words& words, const std::string& device) {

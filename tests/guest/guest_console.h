@@ -16,6 +16,7 @@ namespace nestor::guest {
 //   dma-read PASID ADDRESS LENGTH [BDF]     ok TEXT | ok 0xHEX | fault REASON 0xADDRESS
 //   dma-write PASID ADDRESS TEXT [BDF]      ok | fault REASON 0xADDRESS
 //   expect PASID ADDRESS TEXT [BDF]         ok TEXT | mismatch TEXT | fault REASON 0xADDRESS
+//   remap ROOT ADDRESS TEXT                 ok: the page there is now another, with TEXT
 //   storm PASID ADDRESS TEXT COUNT [BDF]    ok dmas=N faults=N mismatches=N
 //
 // What was read is shown as text where all of it, but for zeros at its end, is printable.
@@ -36,6 +37,7 @@ class GuestConsole {
   absl::StatusOr<std::string> Read(const Words& words, const std::string& device);
   absl::StatusOr<std::string> Write(const Words& words, const std::string& device);
   absl::StatusOr<std::string> Expect(const Words& words, const std::string& device);
+  absl::StatusOr<std::string> Remap(const Words& words, const std::string& device);
   absl::StatusOr<std::string> Storm(const Words& words, const std::string& device);
 
   Guest& guest_;
