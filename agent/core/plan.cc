@@ -146,29 +146,35 @@ std::string Print(const Bdf& device, const MemoryRegion& region) {
                       absl::Hex(region.size), region.writable ? "" : " read-only");
 }
 
+struct Namer {
+  absl::string_view operator()(const AttachDevice&) const { return "attach"; }
+  absl::string_view operator()(const DetachDevice&) const { return "detach"; }
+  absl::string_view operator()(const MapRegion&) const { return "map"; }
+  absl::string_view operator()(const UnmapRegion&) const { return "unmap"; }
+  absl::string_view operator()(const AllocatePasid&) const { return "allocate"; }
+  absl::string_view operator()(const FreePasid&) const { return "free"; }
+  absl::string_view operator()(const BindTable&) const { return "bind"; }
+  absl::string_view operator()(const ReplaceTable&) const { return "replace"; }
+  absl::string_view operator()(const UnbindTable&) const { return "unbind"; }
+  absl::string_view operator()(const ResetFunction&) const { return "reset"; }
+};
+
+// What follows the name.
 struct Printer {
-  std::string operator()(const AttachDevice& s) const { return absl::StrCat("attach ", s.device); }
-  std::string operator()(const DetachDevice& s) const { return absl::StrCat("detach ", s.device); }
-  std::string operator()(const MapRegion& s) const {
-    return absl::StrCat("map ", Print(s.device, s.region));
-  }
-  std::string operator()(const UnmapRegion& s) const {
-    return absl::StrCat("unmap ", Print(s.device, s.region));
-  }
-  std::string operator()(const AllocatePasid& s) const {
-    return absl::StrCat("allocate pasid ", s.pasid);
-  }
-  std::string operator()(const FreePasid& s) const { return absl::StrCat("free pasid ", s.pasid); }
+  std::string operator()(const AttachDevice& s) const { return s.device; }
+  std::string operator()(const DetachDevice& s) const { return s.device; }
+  std::string operator()(const MapRegion& s) const { return Print(s.device, s.region); }
+  std::string operator()(const UnmapRegion& s) const { return Print(s.device, s.region); }
+  std::string operator()(const AllocatePasid& s) const { return absl::StrCat("pasid ", s.pasid); }
+  std::string operator()(const FreePasid& s) const { return absl::StrCat("pasid ", s.pasid); }
   std::string operator()(const BindTable& s) const {
-    return absl::StrCat("bind ", Print(s.key), " ", Print(s.table));
+    return absl::StrCat(Print(s.key), " ", Print(s.table));
   }
   std::string operator()(const ReplaceTable& s) const {
-    return absl::StrCat("replace ", Print(s.key), " ", Print(s.table));
+    return absl::StrCat(Print(s.key), " ", Print(s.table));
   }
-  std::string operator()(const UnbindTable& s) const {
-    return absl::StrCat("unbind ", Print(s.key));
-  }
-  std::string operator()(const ResetFunction& s) const { return absl::StrCat("reset ", s.device); }
+  std::string operator()(const UnbindTable& s) const { return Print(s.key); }
+  std::string operator()(const ResetFunction& s) const { return s.device; }
 };
 
 }  // namespace
@@ -191,12 +197,11 @@ bool IsRelease(const Step& step) {
          std::holds_alternative<UnmapRegion>(step) || std::holds_alternative<DetachDevice>(step);
 }
 
-std::string NameOf(const Step& step) {
-  const std::string text = ToString(step);
-  return text.substr(0, text.find(' '));
-}
+absl::string_view NameOf(const Step& step) { return std::visit(Namer{}, step); }
 
-std::string ToString(const Step& step) { return std::visit(Printer{}, step); }
+std::string ToString(const Step& step) {
+  return absl::StrCat(NameOf(step), " ", std::visit(Printer{}, step));
+}
 
 std::string ToString(const Plan& plan) {
   return absl::StrJoin(

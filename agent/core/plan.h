@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "agent/core/host_state.h"
 
 namespace nestor::agent {
@@ -85,7 +86,7 @@ void ApplyStep(const Step& step, AddressSpaceState* state);
 bool IsRelease(const Step& step);
 
 // What a step does, as one word: "bind".
-std::string NameOf(const Step& step);
+absl::string_view NameOf(const Step& step);
 // E.g. "bind 0000:3b:00.0 pasid 5 VTD_S1 root 0x1000 width 48".
 std::string ToString(const Step& step);
 // One step a line.
