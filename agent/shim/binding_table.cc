@@ -269,6 +269,12 @@ std::vector<v1::Result> BindingTable::Known(absl::Time now) const {
   return known;
 }
 
+std::map<std::string, BindingKey> BindingTable::Keys() const {
+  std::map<std::string, BindingKey> keys;
+  for (const auto& [uid, record] : records_) keys.emplace(uid, record.key);
+  return keys;
+}
+
 void BindingTable::Fail(BindingRecord& record, const v1::Failure& failure, absl::Time now) {
   record.phase =
       failure.kind() == v1::Failure::KIND_PERMANENT ? BindingPhase::kFinal : BindingPhase::kCleared;

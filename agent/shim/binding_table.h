@@ -58,6 +58,8 @@ class BindingTable {
   std::vector<v1::Result> TakeAnswers();
   // The present answer of each binding.
   std::vector<v1::Result> Known(absl::Time now) const;
+  // What each binding is to bind, by uid.
+  std::map<std::string, BindingKey> Keys() const;
 
  private:
   void Renew(BindingRecord& record, const v1::DesiredBinding& desired, absl::Time now);

@@ -94,6 +94,20 @@ TEST_F(InlineShimTest, BlockedCallOfOneShimHoldsUpNoOther) {
       [](const auto& machine) { return machine.uid() == "slow" && machine.generation() == 2; }));
 }
 
+TEST_F(InlineShimTest, AnswersBeforeAStepThatHangsAreTold) {
+  const auto shim = LaunchGuest();
+  std::latch go_on(1);
+  backend_.SetHook([&](const Step&) {
+    go_on.wait();
+    return absl::OkStatus();
+  });
+  ASSERT_TRUE(Tell(*shim, Binding("b", 5, 0x1000)).ok());
+  EXPECT_TRUE(reports_.WaitForBinding("vm-uid b g1 ACCEPTED"));
+  EXPECT_THAT(reports_.bindings(), SizeIs(1));
+  go_on.count_down();
+  EXPECT_TRUE(reports_.WaitForBinding("vm-uid b g1 PROGRAMMED"));
+}
+
 TEST_F(InlineShimTest, RetireRefusesAShimThatHoldsSomething) {
   const auto shim = LaunchGuest();
   EXPECT_EQ(launcher_->Retire(kVmUid).code(), absl::StatusCode::kFailedPrecondition);

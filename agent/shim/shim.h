@@ -32,6 +32,7 @@ struct ShimInventory {
   AddressSpaceState held;            // what the kernel has, by the results of all calls
   // Of the attached devices, which answer no probe of another process.
   std::map<Bdf, DeviceCapabilities> capabilities;
+  std::map<std::string, BindingKey> keys;  // what the bindings are to bind, by uid
 };
 
 // A monitor's memory region: a descriptor of the agent's process that the shim takes.

@@ -155,6 +155,7 @@ TEST_P(ShimConformanceTest, ResetReturnsWhenDoneAndANewInstanceRuns) {
   ASSERT_TRUE(reports_.WaitForBinding("vm-uid b g1 PROGRAMMED"));
   const std::string before = shim->Inventory().virtual_machine.vm_instance();
   ASSERT_TRUE(shim->ResetDevice(kA).ok());
+  EXPECT_TRUE(shim->Inventory().held.bindings.empty()) << "before the answer";
   EXPECT_NE(shim->Inventory().virtual_machine.vm_instance(), before);
   EXPECT_TRUE(reports_.WaitForBinding("vm-uid b g1 NOT_PROGRAMMED for good: VM_INSTANCE_GONE"));
 }

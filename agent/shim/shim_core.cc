@@ -193,6 +193,7 @@ ShimInventory ShimCore::Inventory(absl::Time now) const {
   inventory.bindings = bindings_.Known(now);
   inventory.held = held_;
   inventory.capabilities = capabilities_;
+  inventory.keys = bindings_.Keys();
   return inventory;
 }
 

@@ -44,7 +44,14 @@ class FakeShim final : public Shim {
                      const std::vector<v1::DesiredBinding>&) override {
     return absl::UnimplementedError("not of the monitor's side");
   }
-  ShimInventory Inventory() override { return {}; }
+  ShimInventory Inventory() override {
+    const std::lock_guard lock(mutex_);
+    return inventory_;
+  }
+  void SetInventory(ShimInventory inventory) {
+    const std::lock_guard lock(mutex_);
+    inventory_ = std::move(inventory);
+  }
 
   absl::StatusOr<std::string> VmmConnected(const Bdf&) override {
     if (auto status = Call("connect", ""); !status.ok()) return status;
@@ -106,6 +113,7 @@ class FakeShim final : public Shim {
   std::vector<std::string> calls_;
   std::map<std::string, absl::Status> answers_;
   bool blocked_ = false;
+  ShimInventory inventory_;
   std::string bar_ = std::string(kBarSize, '\0');
 };
 

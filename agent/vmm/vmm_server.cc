@@ -67,7 +67,8 @@ VmmServer::VmmServer(std::string directory, const VmmServerOptions& options,
     : directory_(std::move(directory)),
       spare_(std::move(spare)),
       workers_(options.workers),
-      loop_(std::move(loop)) {}
+      loop_(std::move(loop)),
+      control_(*loop_, workers_) {}
 
 VmmServer::~VmmServer() { Stop(); }
 
@@ -82,7 +83,12 @@ absl::Status VmmServer::AddDevice(const std::string& vm_name, const Bdf& device,
   if (endpoints_.contains({vm_name, device})) {
     return absl::AlreadyExistsError(absl::StrCat(endpoint->path, " is served already"));
   }
-  ASSIGN_OR_RETURN(endpoint->listener, ListenAt(endpoint->path));
+  ASSIGN_OR_RETURN(endpoint->listener, ListenAt(endpoint->path, SOCK_STREAM));
+  if (absl::Status status = control_.AddDevice(vm_name, device, endpoint->path, endpoint->shim);
+      !status.ok()) {
+    RemoveSocket(endpoint->path);
+    return status;
+  }
   endpoint->id = loop_->Add(endpoint->listener.get(), [this, endpoint] { Accept(endpoint); });
   loop_->Arm(endpoint->id, EPOLLIN);
   endpoints_[{vm_name, device}] = std::move(endpoint);
@@ -111,6 +117,7 @@ void VmmServer::Stop() {
 void VmmServer::CloseLocked(Endpoint& endpoint) {
   endpoint.removed = true;
   loop_->Remove(endpoint.id);
+  control_.RemoveDevice(endpoint.vm_name, endpoint.device);
   RemoveSocket(endpoint.path);
   if (endpoint.connection != nullptr) endpoint.connection->stream.Shutdown();
 }

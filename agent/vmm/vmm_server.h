@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "agent/core/host_state.h"
 #include "agent/shim/shim.h"
+#include "agent/vmm/control_server.h"
 #include "agent/vmm/epoll_loop.h"
 #include "agent/vmm/serial_workers.h"
 #include "api/support/file_descriptor.h"
@@ -23,7 +24,8 @@ struct VmmServerOptions {
   int workers = 4;
 };
 
-// Serves vfio-user, one unix socket per device of each virtual machine.
+// Serves vfio-user, one unix socket per device of each virtual machine, and a control socket
+// (nestor_control.h) beside them.
 //
 // A socket has one client at a time: the next one waits until the first is gone. Messages
 // of one machine are handled in order and one at a time, so a machine whose shim blocks
@@ -73,6 +75,7 @@ class VmmServer {
   FileDescriptor spare_;  // on the loop's thread
   SerialWorkers workers_;
   const std::unique_ptr<EpollLoop> loop_;
+  ControlServer control_;
 };
 
 }  // namespace nestor::agent

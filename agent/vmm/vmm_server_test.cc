@@ -11,6 +11,7 @@
 #include <future>
 
 #include "agent/vmm/fake_shim.h"
+#include "agent/vmm/nestor_control.h"
 #include "agent/vmm/vfio_user_protocol.h"
 #include "agent/vmm/vmm_socket.h"
 #include "gmock/gmock.h"
@@ -87,6 +88,17 @@ class VmmServerTest : public testing::Test {
   std::unique_ptr<VmmServer> server_;
 };
 
+FileDescriptor ConnectControl(const std::string& directory) {
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  const std::string path = directory + "/p.v/control.sock";
+  std::memcpy(address.sun_path, path.data(), path.size());
+  FileDescriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return FileDescriptor();
+  }
+  return socket;
+}
+
 // Whether the server ends the connection.
 bool IsClosedByServer(int socket) {
   char byte;
@@ -114,6 +126,36 @@ TEST_F(VmmServerTest, ClientThatClosesDisconnectsTheMonitor) {
   const auto shim = Add(kVm, kDevice);
   Connect(kVm, kDevice).reset();
   shim->WaitFor("disconnect");
+}
+
+TEST_F(VmmServerTest, ControlSocketAnswersWhileTheMachineHasADevice) {
+  Add(kVm, kDevice);
+  Add(kVm, kOtherDevice);
+  const FileDescriptor client = ConnectControl(directory_);
+  ASSERT_TRUE(client.valid());
+  nestor_control_vm_info_request request{};
+  request.header.version = NESTOR_CONTROL_VERSION;
+  request.header.type = NESTOR_CONTROL_VM_INFO;
+  request.header.size = sizeof(request);
+  ASSERT_EQ(send(client.get(), &request, sizeof(request), 0), ssize_t{sizeof(request)});
+  nestor_control_vm_info info{};
+  ASSERT_GT(recv(client.get(), &info, sizeof(info), 0), 0);
+  EXPECT_EQ(info.device_count, 2u);
+
+  server_->RemoveDevice(kVm, kDevice);
+  EXPECT_TRUE(ConnectControl(directory_).valid());
+  server_->RemoveDevice(kVm, kOtherDevice);
+  EXPECT_FALSE(ConnectControl(directory_).valid());
+  EXPECT_TRUE(IsClosedByServer(client.get()));
+}
+
+TEST_F(VmmServerTest, OneMoreControlClientThanMayBeIsRefused) {
+  Add(kVm, kDevice);
+  std::vector<FileDescriptor> clients;
+  for (size_t i = 0; i < ControlServer::kMaxClients; ++i) {
+    clients.push_back(ConnectControl(directory_));
+  }
+  EXPECT_TRUE(IsClosedByServer(ConnectControl(directory_).get()));
 }
 
 TEST_F(VmmServerTest, NextClientIsServedWhenTheFirstIsGone) {
@@ -223,8 +265,9 @@ TEST_F(VmmServerTest, NoDescriptorOutlivesItsConnection) {
   }
   server_->RemoveDevice(kVm, kDevice);
   server_->Stop();
-  // Epoll, its eventfd and the spare stay until the server goes; the listener does not.
-  EXPECT_EQ(OpenDescriptors(), before - 1);
+  // Epoll, its eventfd and the spare stay until the server goes; the listeners of the device
+  // and of the control socket do not.
+  EXPECT_EQ(OpenDescriptors(), before - 2);
 }
 
 TEST_F(VmmServerTest, RemovedDeviceHasNoSocketAndNoConnection) {

@@ -56,7 +56,7 @@ absl::StatusOr<std::string> VmmSocketPath(absl::string_view directory, absl::str
   return path;
 }
 
-absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
+absl::StatusOr<FileDescriptor> ListenAt(const std::string& path, int type) {
   RETURN_IF_ERROR(MakeDirectory(std::filesystem::path(path).parent_path()));
   const std::string unfinished = path + kUnfinished;
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
@@ -65,7 +65,7 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
   }
   std::memcpy(address.sun_path, unfinished.data(), unfinished.size());
   unlink(unfinished.c_str());
-  FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  FileDescriptor socket(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid() ||
       bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
       listen(socket.get(), 1) != 0 || rename(unfinished.c_str(), path.c_str()) != 0) {

@@ -19,8 +19,9 @@ absl::StatusOr<std::string> VmmSocketPath(absl::string_view directory, absl::str
 
 // Listens at such a path, non-blocking, in place of what a dead process left there. The
 // machine's directory is made with mode 0700, the ones above it as usual. The path appears
-// only once connections are taken, so that clients may wait for it.
-absl::StatusOr<FileDescriptor> ListenAt(const std::string& path);
+// only once connections are taken, so that clients may wait for it. `type` is SOCK_STREAM or
+// SOCK_SEQPACKET.
+absl::StatusOr<FileDescriptor> ListenAt(const std::string& path, int type);
 
 // Removes the path, and the machine's directory where it was the last in it.
 void RemoveSocket(const std::string& path);

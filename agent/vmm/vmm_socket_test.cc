@@ -1,5 +1,6 @@
 #include "agent/vmm/vmm_socket.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -52,7 +53,7 @@ TEST(VmmSocketPathTest, PathTooLongForASocketIsRefused) {
 
 TEST_F(VmmSocketTest, MachinesDirectoryIsTheOwnersAlone) {
   const std::string path = *VmmSocketPath((directory_ / "vmm").string(), kVm, kDevice);
-  ASSERT_TRUE(ListenAt(path).ok());
+  ASSERT_TRUE(ListenAt(path, SOCK_STREAM).ok());
   struct stat made;
   ASSERT_EQ(stat((directory_ / "vmm" / "p.v").c_str(), &made), 0);
   EXPECT_EQ(made.st_mode & 0777, 0700u);
@@ -60,14 +61,15 @@ TEST_F(VmmSocketTest, MachinesDirectoryIsTheOwnersAlone) {
 
 TEST_F(VmmSocketTest, WhatADeadProcessLeftIsReplaced) {
   const std::string path = *VmmSocketPath(directory_.string(), kVm, kDevice);
-  ASSERT_TRUE(ListenAt(path).ok());  // and closed at once
+  ASSERT_TRUE(ListenAt(path, SOCK_STREAM).ok());  // and closed at once
   ASSERT_TRUE(std::filesystem::is_socket(path));
-  EXPECT_TRUE(ListenAt(path).ok());
+  EXPECT_TRUE(ListenAt(path, SOCK_STREAM).ok());
 }
 
 TEST_F(VmmSocketTest, DirectoryThatCannotBeMadeIsNamed) {
   std::ofstream(directory_ / "file") << "in the way";
-  const auto listener = ListenAt(*VmmSocketPath((directory_ / "file").string(), kVm, kDevice));
+  const auto listener =
+      ListenAt(*VmmSocketPath((directory_ / "file").string(), kVm, kDevice), SOCK_STREAM);
   EXPECT_FALSE(listener.ok());
   EXPECT_NE(listener.status().message().find((directory_ / "file").string()), std::string::npos);
 }
@@ -75,7 +77,7 @@ TEST_F(VmmSocketTest, DirectoryThatCannotBeMadeIsNamed) {
 TEST_F(VmmSocketTest, RemovedSocketTakesItsEmptyDirectoryAlong) {
   const std::string first = *VmmSocketPath(directory_.string(), kVm, kDevice);
   const std::string second = *VmmSocketPath(directory_.string(), kVm, "0000:02:00.0");
-  ASSERT_TRUE(ListenAt(first).ok() && ListenAt(second).ok());
+  ASSERT_TRUE(ListenAt(first, SOCK_STREAM).ok() && ListenAt(second, SOCK_STREAM).ok());
   RemoveSocket(first);
   EXPECT_FALSE(std::filesystem::exists(first));
   EXPECT_TRUE(std::filesystem::exists(second));
