@@ -4,14 +4,18 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "agent/kernel/uapi/iommufd.h"
 #include "agent/kernel/uapi/vfio_type1_nesting.h"
 
 namespace nestor::kernel {
 namespace {
 
 constexpr uint32_t kMaxArgument = 4096;
-// argsz and flags, with which every sized struct of VFIO begins.
+// argsz and flags, with which every sized struct of VFIO begins; of iommufd, size and a word.
 constexpr uint32_t kHeader = 8;
+
+using PtAttach = uapi::vfio_device_attach_iommufd_pt;
+using PtDetach = uapi::vfio_device_detach_iommufd_pt;
 
 enum class Argument { kNone, kValue, kInt32, kString, kSized };
 
@@ -38,19 +42,60 @@ constexpr Description kDescriptions[] = {
     {uapi::VFIO_IOMMU_UNMAP_DMA, "VFIO_IOMMU_UNMAP_DMA", Argument::kSized},
     {uapi::VFIO_IOMMU_PASID_REQUEST, "VFIO_IOMMU_PASID_REQUEST", Argument::kSized},
     {uapi::VFIO_IOMMU_NESTING_OP, "VFIO_IOMMU_NESTING_OP", Argument::kSized},
+    {uapi::VFIO_DEVICE_DETACH_IOMMUFD_PT, "VFIO_DEVICE_DETACH_IOMMUFD_PT", Argument::kSized},
+    {uapi::IOMMU_DESTROY, "IOMMU_DESTROY", Argument::kSized},
+    {uapi::IOMMU_IOAS_ALLOC, "IOMMU_IOAS_ALLOC", Argument::kSized},
+    {uapi::IOMMU_IOAS_ALLOW_IOVAS, "IOMMU_IOAS_ALLOW_IOVAS", Argument::kSized},
+    {uapi::IOMMU_IOAS_COPY, "IOMMU_IOAS_COPY", Argument::kSized},
+    {uapi::IOMMU_IOAS_IOVA_RANGES, "IOMMU_IOAS_IOVA_RANGES", Argument::kSized},
+    {uapi::IOMMU_IOAS_MAP, "IOMMU_IOAS_MAP", Argument::kSized},
+    {uapi::IOMMU_IOAS_UNMAP, "IOMMU_IOAS_UNMAP", Argument::kSized},
+    {uapi::IOMMU_OPTION, "IOMMU_OPTION", Argument::kSized},
+    {uapi::IOMMU_VFIO_IOAS, "IOMMU_VFIO_IOAS", Argument::kSized},
+    {uapi::IOMMU_HWPT_ALLOC, "IOMMU_HWPT_ALLOC", Argument::kSized},
+    {uapi::IOMMU_GET_HW_INFO, "IOMMU_GET_HW_INFO", Argument::kSized},
+    {uapi::IOMMU_HWPT_INVALIDATE, "IOMMU_HWPT_INVALIDATE", Argument::kSized},
+    {uapi::IOMMU_FAULT_QUEUE_ALLOC, "IOMMU_FAULT_QUEUE_ALLOC", Argument::kSized},
+    {uapi::IOMMU_IOAS_MAP_FILE, "IOMMU_IOAS_MAP_FILE", Argument::kSized},
+    {uapi::IOMMU_VIOMMU_ALLOC, "IOMMU_VIOMMU_ALLOC", Argument::kSized},
+    {uapi::IOMMU_VDEVICE_ALLOC, "IOMMU_VDEVICE_ALLOC", Argument::kSized},
+    {uapi::IOMMU_IOAS_CHANGE_PROCESS, "IOMMU_IOAS_CHANGE_PROCESS", Argument::kSized},
+    {uapi::IOMMU_VEVENTQ_ALLOC, "IOMMU_VEVENTQ_ALLOC", Argument::kSized},
 };
 
-const Description* Find(unsigned long request) {  // NOLINT: kernel's type
-  const auto* found = std::find_if(std::begin(kDescriptions), std::end(kDescriptions),
-                                   [&](const Description& row) { return row.request == request; });
-  return found == std::end(kDescriptions) ? nullptr : found;
-}
+// Two numbers of the nesting series are also those of two requests on device files, whose
+// structs tell them apart.
+constexpr Description kBind = {uapi::VFIO_DEVICE_BIND_IOMMUFD, "VFIO_DEVICE_BIND_IOMMUFD",
+                               Argument::kSized};
+constexpr Description kAttach = {uapi::VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+                                 "VFIO_DEVICE_ATTACH_IOMMUFD_PT", Argument::kSized};
 
 // The 32-bit word at `offset` of what is at `address`.
 uint32_t ReadWord(uint64_t address, size_t offset) {
   uint32_t word = 0;
   std::memcpy(&word, reinterpret_cast<const char*>(address) + offset, sizeof(word));
   return word;
+}
+
+// A PASID request has a flag set and no more than its four words.
+bool IsBind(uint64_t argument) {
+  return ReadWord(argument, 0) >= sizeof(uapi::vfio_device_bind_iommufd) ||
+         (ReadWord(argument, 0) == uapi::VFIO_DEVICE_BIND_MIN_SIZE && ReadWord(argument, 4) == 0);
+}
+
+// An operation that nests has its data behind it.
+bool IsAttach(uint64_t argument) {
+  const uint32_t size = ReadWord(argument, 0);
+  return size >= uapi::VFIO_DEVICE_ATTACH_MIN_SIZE &&
+         size <= sizeof(uapi::vfio_device_attach_iommufd_pt);
+}
+
+const Description* Find(unsigned long request, uint64_t argument) {  // NOLINT: kernel's type
+  if (request == kBind.request && argument != 0 && IsBind(argument)) return &kBind;
+  if (request == kAttach.request && argument != 0 && IsAttach(argument)) return &kAttach;
+  const auto* found = std::find_if(std::begin(kDescriptions), std::end(kDescriptions),
+                                   [&](const Description& row) { return row.request == request; });
+  return found == std::end(kDescriptions) ? nullptr : found;
 }
 
 std::string NestingOperation(uint32_t flags) {
@@ -66,6 +111,14 @@ std::string NestingOperation(uint32_t flags) {
   }
 }
 
+// Of an attachment or a detachment: what of the device, by the struct's flags and a word at
+// `offset`.
+std::string PasidSuffix(uint64_t argument, size_t offset) {
+  const bool has_pasid = (ReadWord(argument, 4) & uapi::VFIO_DEVICE_ATTACH_PASID) != 0 &&
+                         ReadWord(argument, 0) >= offset + sizeof(uint32_t);
+  return has_pasid ? absl::StrCat("(PASID ", ReadWord(argument, offset), ")") : "";
+}
+
 std::string PasidOperation(uint32_t flags) {
   if (flags == uapi::VFIO_IOMMU_FLAG_ALLOC_PASID) return "(ALLOC)";
   if (flags == uapi::VFIO_IOMMU_FLAG_FREE_PASID) return "(FREE)";
@@ -75,10 +128,17 @@ std::string PasidOperation(uint32_t flags) {
 }  // namespace
 
 std::string IoctlName(unsigned long request, uint64_t argument) {  // NOLINT: kernel's type
-  const Description* found = Find(request);
+  const Description* found = Find(request, argument);
   if (found == nullptr) return absl::StrCat("ioctl 0x", absl::Hex(request));
   if (found->argument == Argument::kValue) return absl::StrCat(found->name, "(", argument, ")");
   if (argument == 0) return found->name;
+  if (found == &kBind) return found->name;
+  if (found == &kAttach) {
+    return absl::StrCat(found->name, PasidSuffix(argument, offsetof(PtAttach, pasid)));
+  }
+  if (request == uapi::VFIO_DEVICE_DETACH_IOMMUFD_PT) {
+    return absl::StrCat(found->name, PasidSuffix(argument, offsetof(PtDetach, pasid)));
+  }
   if (request == uapi::VFIO_IOMMU_NESTING_OP) {
     return absl::StrCat(found->name, NestingOperation(ReadWord(argument, 4)));
   }
@@ -89,7 +149,7 @@ std::string IoctlName(unsigned long request, uint64_t argument) {  // NOLINT: ke
 }
 
 std::string IoctlArgument(unsigned long request, uint64_t argument) {  // NOLINT: kernel's type
-  const Description* found = Find(request);
+  const Description* found = Find(request, argument);
   if (found == nullptr || argument == 0) return "";
   const auto* bytes = reinterpret_cast<const char*>(argument);
   switch (found->argument) {

@@ -21,7 +21,19 @@ constexpr int kVfioDeviceMajor = 511;
 
 constexpr char kDevices[] = "/sys/devices/pci0000:00";
 constexpr char kPciBus[] = "/sys/bus/pci";
-constexpr char kIommu[] = "/sys/devices/virtual/iommu/dmar0";
+
+// Where an IOMMU's driver shows it.
+const char* IommuPath(SimIommuHardware hardware) {
+  switch (hardware) {
+    case SimIommuHardware::kSmmuV3:
+      return "/sys/devices/platform/arm-smmu-v3.0.auto/iommu/smmu3.0x0000000009050000";
+    case SimIommuHardware::kAmd:
+      return "/sys/devices/pci0000:00/0000:00:00.2/iommu/ivhd0";
+    case SimIommuHardware::kVtd:
+      break;
+  }
+  return "/sys/devices/virtual/iommu/dmar0";
+}
 
 std::string ParentOf(const std::string& name) { return name.substr(0, name.rfind('/')); }
 std::string LastOf(const std::string& name) { return name.substr(name.rfind('/') + 1); }
@@ -55,7 +67,7 @@ const char* ReleaseOf(SimPersonality personality) {
     case SimPersonality::kSeriesV6:
       return "5.8.0-rc6";
     case SimPersonality::kLinux6_12:
-      return "6.12.0";
+      return "6.12.107";
     case SimPersonality::kLinux7_2:
       return "7.2.0";
   }
@@ -115,9 +127,10 @@ void SimSysfs::BuildDevice(int device) {
   const std::string group = absl::StrCat("/sys/kernel/iommu_groups/", description.iommu_group);
   if (system_.machine.iommu.enabled) {
     AddLink(path + "/iommu_group", group);
-    AddLink(path + "/iommu", kIommu);
+    const std::string iommu = IommuPath(system_.machine.iommu.hardware);
+    AddLink(path + "/iommu", iommu);
     AddLink(absl::StrCat(group, "/devices/", description.bdf), path);
-    AddLink(absl::StrCat(kIommu, "/devices/", description.bdf), path);
+    AddLink(absl::StrCat(iommu, "/devices/", description.bdf), path);
   }
   if (!description.pci) return;
   AddText(path + "/vendor", absl::StrFormat("0x%04x\n", description.vendor_id));
@@ -153,11 +166,13 @@ void SimSysfs::BuildIommu() {
   AddDirectories("/sys/class/iommu");
   AddDirectories("/sys/kernel/iommu_groups");
   if (!iommu.enabled) return;
-  AddLink("/sys/class/iommu/dmar0", kIommu);
+  const std::string path = IommuPath(iommu.hardware);
+  AddDirectories(path);
+  AddLink("/sys/class/iommu/" + LastOf(path), path);
+  if (iommu.hardware != SimIommuHardware::kVtd) return;
   // As sysfs writes registers: hexadecimal without a prefix.
-  AddText(absl::StrCat(kIommu, "/intel-iommu/cap"),
-          absl::StrFormat("%x\n", VtdWholeCapabilityRegister(iommu)));
-  AddText(absl::StrCat(kIommu, "/intel-iommu/ecap"),
+  AddText(path + "/intel-iommu/cap", absl::StrFormat("%x\n", VtdWholeCapabilityRegister(iommu)));
+  AddText(path + "/intel-iommu/ecap",
           absl::StrFormat("%x\n", VtdWholeExtendedCapabilityRegister(iommu)));
 }
 

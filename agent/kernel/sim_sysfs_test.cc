@@ -1,6 +1,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "agent/kernel/sim_kernel.h"
 #include "agent/kernel/test_container.h"
@@ -134,6 +135,22 @@ TEST_F(SimSysfsTest, ResetReachesTheDevice) {
   EXPECT_EQ(process_->WriteFile(std::string(kDevice) + "/reset", "1\n"), 0);
   EXPECT_EQ(engine.Get(kSimRegisterLength), 0U);
   EXPECT_EQ(process_->WriteFile(std::string(kDevice) + "/reset", "0"), -EINVAL);
+}
+
+TEST(SimSysfsIommuTest, IommuHasTheNameOfItsKind) {
+  for (const auto& [hardware, name] :
+       {std::pair(SimIommuHardware::kVtd, "dmar0"), std::pair(SimIommuHardware::kAmd, "ivhd0"),
+        std::pair(SimIommuHardware::kSmmuV3, "smmu3.0x0000000009050000")}) {
+    SimMachine machine = DefaultSimMachine(1);
+    machine.iommu.hardware = hardware;
+    SimKernel kernel(machine);
+    const auto process = kernel.CreateProcess();
+    std::vector<std::string> names;
+    ASSERT_EQ(process->Readdir("/sys/class/iommu", &names), 0);
+    EXPECT_THAT(names, ElementsAre(name));
+    EXPECT_EQ(process->Readdir(std::string("/sys/class/iommu/") + name + "/devices", &names), 0);
+    EXPECT_THAT(names, ElementsAre("0000:01:00.0"));
+  }
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ SimType1::~SimType1() {
 bool SimType1::is_nesting() const { return type_ == uapi::VFIO_TYPE1_NESTING_IOMMU; }
 
 int SimType1::AttachGroup(SimTask& task, const SimVfioGroup& group) {
+  if (!system_.machine.iommu.interrupt_remapping) return -EPERM;
   if (is_nesting()) {
     if (const int result = StartNesting(task, group); result != 0) return result;
   }
@@ -65,7 +66,10 @@ int SimType1::AttachGroup(SimTask& task, const SimVfioGroup& group) {
 
 int SimType1::StartNesting(const SimTask& task, const SimVfioGroup& group) {
   const SimMachine& machine = system_.machine;
-  if (!groups_.empty() || machine.personality != SimPersonality::kSeriesV6) return -EINVAL;
+  if (machine.personality != SimPersonality::kSeriesV6) {
+    return machine.iommu.hardware == SimIommuHardware::kSmmuV3 ? -EPERM : -EINVAL;
+  }
+  if (!groups_.empty()) return -EINVAL;
   if (!machine.iommu.nesting) return -ENODEV;
   std::shared_ptr<SimPasidSet> pasids;
   if ((machine.iommu.nesting_features & uapi::IOMMU_NESTING_FEAT_SYSWIDE_PASID) != 0) {

@@ -24,8 +24,9 @@ class SimType1 {
   SimType1(const SimType1&) = delete;
   SimType1& operator=(const SimType1&) = delete;
 
-  // 0. When nesting: -EINVAL: it has a group, or the kernel cannot nest; -ENODEV: the
-  // hardware cannot; -ENOTTY: kernel without CONFIG_VFIO_PASID; -ENOSPC: no quota left.
+  // 0, or -EPERM: interrupts are not isolated. When nesting: -EINVAL, of SMMUv3 -EPERM: it has
+  // a group, or the kernel cannot nest; -ENODEV: the hardware cannot; -ENOTTY: kernel without
+  // CONFIG_VFIO_PASID; -ENOSPC: no quota left.
   int AttachGroup(SimTask& task, const SimVfioGroup& group);
   // Unbinds what is bound on its devices, and with the last group unmaps everything.
   void DetachGroup(const SimVfioGroup& group);

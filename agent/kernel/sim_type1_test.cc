@@ -279,6 +279,23 @@ TEST_F(SimType1Test, Linux6_12ClaimsNestingAndCannotBeSetToIt) {
   EXPECT_EQ(container_->Bind(TestBind()), -ENOTTY);
 }
 
+TEST_F(SimType1Test, Linux6_12RefusesNestingOnSmmuInItsOwnWay) {
+  SimMachine machine = DefaultSimMachine(1);
+  machine.personality = SimPersonality::kLinux6_12;
+  machine.iommu.hardware = SimIommuHardware::kSmmuV3;
+  Boot(machine);
+  EXPECT_EQ(process_->Ioctl(container_->container(), uapi::VFIO_CHECK_EXTENSION, kNesting), 1);
+  EXPECT_EQ(container_->SetIommu(kNesting), -EPERM);
+  EXPECT_EQ(container_->SetIommu(kType1v2), 0);
+}
+
+TEST_F(SimType1Test, InterruptsMustBeIsolated) {
+  SimMachine machine = DefaultSimMachine(1);
+  machine.iommu.interrupt_remapping = false;
+  Boot(machine);
+  EXPECT_EQ(container_->SetIommu(kType1v2), -EPERM);
+}
+
 TEST_F(SimType1Test, Linux7_2KnowsNestingNoMore) {
   Boot(SimPersonality::kLinux7_2);
   EXPECT_EQ(process_->Ioctl(container_->container(), uapi::VFIO_CHECK_EXTENSION, kNesting), 0);

@@ -9,6 +9,7 @@
 
 #include "agent/kernel/ioctl_description.h"
 #include "agent/kernel/sim_kernel.h"
+#include "agent/kernel/uapi/iommufd.h"
 #include "agent/kernel/uapi/vfio_type1_nesting.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -100,6 +101,35 @@ TEST(IoctlDescriptionTest, StructOfNoSizeShowsItsHeaderOnly) {
 TEST(IoctlDescriptionTest, TextEndsAtItsEnd) {
   const char name[] = "0000:01:00.0";
   EXPECT_EQ(IoctlArgument(uapi::VFIO_GROUP_GET_DEVICE_FD, reinterpret_cast<uint64_t>(name)), name);
+}
+
+TEST(IoctlDescriptionTest, DeviceFilesAreToldFromTheSeriesByTheirStructs) {
+  const auto name = [](uint32_t request, const auto& argument) {
+    return IoctlName(request, reinterpret_cast<uint64_t>(&argument));
+  };
+  uapi::vfio_device_bind_iommufd bind = {};
+  bind.argsz = sizeof(bind);
+  EXPECT_EQ(name(0x3b76, bind), "VFIO_DEVICE_BIND_IOMMUFD");
+  bind.argsz = uapi::VFIO_DEVICE_BIND_MIN_SIZE;
+  EXPECT_EQ(name(0x3b76, bind), "VFIO_DEVICE_BIND_IOMMUFD");
+  const uapi::vfio_iommu_type1_pasid_request request = {
+      .argsz = sizeof(request), .flags = uapi::VFIO_IOMMU_FLAG_ALLOC_PASID, .range = {1, 2}};
+  EXPECT_EQ(name(0x3b76, request), "VFIO_IOMMU_PASID_REQUEST(ALLOC)");
+  uapi::vfio_device_attach_iommufd_pt attach = {
+      .argsz = sizeof(attach), .flags = uapi::VFIO_DEVICE_ATTACH_PASID, .pt_id = 4, .pasid = 100};
+  EXPECT_EQ(name(0x3b77, attach), "VFIO_DEVICE_ATTACH_IOMMUFD_PT(PASID 100)");
+  attach = {.argsz = uapi::VFIO_DEVICE_ATTACH_MIN_SIZE, .flags = 0, .pt_id = 3, .pasid = 0};
+  EXPECT_EQ(name(0x3b77, attach), "VFIO_DEVICE_ATTACH_IOMMUFD_PT");
+  const uapi::vfio_device_detach_iommufd_pt detach = {
+      .argsz = sizeof(detach), .flags = uapi::VFIO_DEVICE_DETACH_PASID, .pasid = 7};
+  EXPECT_EQ(name(0x3b78, detach), "VFIO_DEVICE_DETACH_IOMMUFD_PT(PASID 7)");
+}
+
+TEST(IoctlDescriptionTest, StructOfIommufdIsAsLongAsItSays) {
+  const uapi::iommu_destroy destroy = {.size = sizeof(destroy), .id = 4};
+  const auto argument = reinterpret_cast<uint64_t>(&destroy);
+  EXPECT_EQ(IoctlName(uapi::IOMMU_DESTROY, argument), "IOMMU_DESTROY");
+  EXPECT_THAT(IoctlArgument(uapi::IOMMU_DESTROY, argument), SizeIs(8));
 }
 
 TEST(IoctlDescriptionTest, UnknownNumberIsNotLookedInto) {

@@ -40,6 +40,12 @@ const std::map<std::string, SimPersonality> kPersonalities = {
     {"7.2", SimPersonality::kLinux7_2},
 };
 
+const std::map<std::string, SimIommuHardware> kHardware = {
+    {"vtd", SimIommuHardware::kVtd},
+    {"smmuv3", SimIommuHardware::kSmmuV3},
+    {"amd", SimIommuHardware::kAmd},
+};
+
 constexpr char kFooter[] = R"(Examples:
   nestor-simkernel --listen unix:/run/nestor/sim.sock --devices 4
   nestor-simkernel --listen unix:/tmp/sim.sock --personality 6.12
@@ -48,7 +54,8 @@ constexpr char kFooter[] = R"(Examples:
 
 Programs connect by libnestorsim (agent/simkernel/nestorsim.h, docs/simulated-kernel.md). The
 machine has PCI devices 0000:01:00.0, 0000:02:00.0 and so on, each alone in its IOMMU group
-(/dev/vfio/1, /dev/vfio/2, ...) and bound to vfio-pci.
+(/dev/vfio/1, /dev/vfio/2, ...) and bound to vfio-pci; with 6.12 and 7.2 also /dev/iommu and
+/dev/vfio/devices/vfio0, vfio1, ...
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, or status printed; 1 could not start, or nobody to
 ask for a status; 2 wrong usage.)";
@@ -116,6 +123,9 @@ void AddMachineOptions(CLI::App& app, Config& config) {
          "The kernel that answers: series (VFIO nesting as proposed in v6 of its series), "
          "6.12 (Linux, whose iommufd nests devices) or 7.2 (each PASID too); default series")
       ->transform(CLI::CheckedTransformer(kPersonalities).description("series, 6.12 or 7.2"));
+  app.add_option("--iommu", config.iommu.hardware,
+                 "Whose IOMMU iommufd finds: vtd, smmuv3 or amd; default vtd")
+      ->transform(CLI::CheckedTransformer(kHardware).description("vtd, smmuv3 or amd"));
   app.add_flag("--no-nesting", config.no_nesting, "The IOMMU has no nested translation");
   app.add_option("--pasid-bits", config.iommu.pasid_bits, "PASID width of IOMMU and devices")
       ->check(CLI::Range(1, 20))

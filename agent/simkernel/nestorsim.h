@@ -39,12 +39,14 @@ int nestorsim_connect(const char* path);
  * unix socket is taken for one. */
 int nestorsim_is_simulated(int fd);
 
-/* open(2) of an absolute path of the simulated machine, e.g. "/dev/vfio/vfio": a descriptor,
- * close-on-exec. -EMFILE: this process, or nestor-simkernel on its behalf, has too many. */
+/* open(2) of an absolute path of the simulated machine, e.g. "/dev/vfio/vfio", or "/dev/iommu"
+ * where its kernel has that: a descriptor, close-on-exec. -EMFILE: this process, or
+ * nestor-simkernel on its behalf, has too many. */
 int nestorsim_open(int connection, const char* path, int flags);
 
 /* ioctl(2); `argument` is a number or an address. A descriptor inside an argument is one of
- * this process. The descriptor that an ioctl returns is close-on-exec. */
+ * this process: simulated, or a real file where the call takes one (IOMMU_IOAS_MAP_FILE). The
+ * descriptor that an ioctl returns is close-on-exec. */
 int nestorsim_ioctl(int fd, unsigned long request, uintptr_t argument);
 
 /* pread(2), pwrite(2). */

@@ -2,6 +2,7 @@
 // had is gone when it ends, and nothing outside its memory is touched.
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <map>
@@ -12,7 +13,9 @@
 
 #include "agent/kernel/sim_kernel.h"
 #include "agent/kernel/sim_process.h"
+#include "agent/kernel/uapi/iommufd.h"
 #include "agent/kernel/uapi/vfio_type1_nesting.h"
+#include "api/support/file_descriptor.h"
 #include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_targets.h"
 
@@ -37,12 +40,15 @@ class UserPages {
     FUZZ_CHECK(address != MAP_FAILED);
     FUZZ_CHECK(mprotect(address, kMemorySize, PROT_READ | PROT_WRITE) == 0);
     begin_ = static_cast<char*>(address);
+    FUZZ_CHECK(ftruncate(file_.get(), kMemorySize) == 0);
   }
   ~UserPages() { munmap(begin_, 2 * kMemorySize); }
   UserPages(const UserPages&) = delete;
   UserPages& operator=(const UserPages&) = delete;
 
   char* At(size_t offset) const { return begin_ + offset % kMemorySize; }
+  // The only file that a call is given.
+  int file() const { return file_.get(); }
   // An address in it or in the pages after it that fault.
   uint64_t Confine(uint64_t address) const {
     return reinterpret_cast<uint64_t>(begin_) + address % (2 * kMemorySize);
@@ -50,6 +56,7 @@ class UserPages {
 
  private:
   char* begin_ = nullptr;
+  const FileDescriptor file_{memfd_create("fuzz", MFD_CLOEXEC)};
 };
 
 class Caller {
@@ -103,7 +110,10 @@ class Caller {
                                      "/dev/vfio/2",
                                      "/dev/vfio/3",
                                      "/sys/bus/pci/devices/0000:01:00.0/config",
-                                     "/sys/bus/pci/devices/0000:01:00.0/driver_override"};
+                                     "/sys/bus/pci/devices/0000:01:00.0/driver_override",
+                                     "/dev/iommu",
+                                     "/dev/vfio/devices/vfio0",
+                                     "/dev/vfio/devices/vfio1"};
     const size_t index = input.Below(kPaths->size() + 1);
     const std::string path = index < kPaths->size() ? (*kPaths)[index] : input.Line();
     if (open_.size() < kMaxDescriptors) Keep(process_->Open(path, O_RDWR));
@@ -146,28 +156,62 @@ class Caller {
 
   void Ioctl(FuzzInput& input) {
     const int fd = Descriptor(input);
-    // Number 31 stands for one that is none of VFIO's.
-    const size_t number = input.Below(32);
+    // The numbers of VFIO and of iommufd are in one row; one beyond stands for any other.
+    const size_t number = input.Below(50);
     const uint32_t request =
-        number == 31 ? input.Number<uint32_t>() : uapi::VfioRequest(static_cast<uint32_t>(number));
+        number == 49 ? input.Number<uint32_t>() : uapi::VfioRequest(static_cast<uint32_t>(number));
     char* argument = pages_.At(input.Number<uint16_t>());
     PutBytes(input, argument);
     if (request == uapi::VFIO_SET_IOMMU || request == uapi::VFIO_CHECK_EXTENSION) {
       return CheckResult(process_->Ioctl(fd, request, input.Below(16)));
     }
-    if (request == uapi::VFIO_IOMMU_MAP_DMA) ConfineMapping(argument);
+    Confine(request, argument);
     const int result = process_->IoctlPointer(fd, request, argument);
     if (request == uapi::VFIO_GROUP_GET_DEVICE_FD) return Keep(result);
     CheckResult(result);
     FUZZ_CHECK(open_.contains(fd) || result == -EBADF);
   }
-  // What is mapped is written to by DMA, and must be ours.
-  void ConfineMapping(char* argument) const {
-    uapi::vfio_iommu_type1_dma_map map;
-    if (argument + sizeof(map) > pages_.At(0) + kMemorySize) return;
-    std::memcpy(&map, argument, sizeof(map));
-    map.vaddr = pages_.Confine(map.vaddr);
-    std::memcpy(argument, &map, sizeof(map));
+  // What is mapped is written to by DMA, and must be ours, as must what a struct leads to.
+  void Confine(uint32_t request, char* argument) const {
+    switch (request) {
+      case uapi::VFIO_IOMMU_MAP_DMA:
+        return ConfineAddress(argument + offsetof(uapi::vfio_iommu_type1_dma_map, vaddr));
+      case uapi::VFIO_DEVICE_BIND_IOMMUFD:
+        return ConfineDescriptor(argument + offsetof(uapi::vfio_device_bind_iommufd, iommufd));
+      case uapi::IOMMU_IOAS_MAP:
+        return ConfineAddress(argument + offsetof(uapi::iommu_ioas_map, user_va));
+      case uapi::IOMMU_IOAS_MAP_FILE:
+        return Put(argument + offsetof(uapi::iommu_ioas_map_file, fd), pages_.file());
+      case uapi::IOMMU_IOAS_IOVA_RANGES:
+        return ConfineAddress(argument + offsetof(uapi::iommu_ioas_iova_ranges, allowed_iovas));
+      case uapi::IOMMU_IOAS_ALLOW_IOVAS:
+        return ConfineAddress(argument + offsetof(uapi::iommu_ioas_allow_iovas, allowed_iovas));
+      case uapi::IOMMU_HWPT_ALLOC:
+        return ConfineAddress(argument + offsetof(uapi::iommu_hwpt_alloc, data_uptr));
+      case uapi::IOMMU_GET_HW_INFO:
+        return ConfineAddress(argument + offsetof(uapi::iommu_hw_info, data_uptr));
+      case uapi::IOMMU_HWPT_INVALIDATE:
+        return ConfineAddress(argument + offsetof(uapi::iommu_hwpt_invalidate, data_uptr));
+      default:
+        return;
+    }
+  }
+  template <typename Value>
+  void Put(char* where, Value value) const {
+    if (where + sizeof(value) > pages_.At(0) + kMemorySize) return;
+    std::memcpy(where, &value, sizeof(value));
+  }
+  template <typename Value>
+  Value Get(const char* where) const {
+    Value value = {};
+    if (where + sizeof(value) > pages_.At(0) + kMemorySize) return value;
+    std::memcpy(&value, where, sizeof(value));
+    return value;
+  }
+  void ConfineAddress(char* where) const { Put(where, pages_.Confine(Get<uint64_t>(where))); }
+  // Mostly one that is open.
+  void ConfineDescriptor(char* where) const {
+    Put(where, SimProcess::kFirstDescriptor + (Get<int32_t>(where) & 7));
   }
 
   const UserPages& pages_;
@@ -180,7 +224,10 @@ void CheckStatistics(const SimKernel& kernel, size_t open) {
   const SimStatistics statistics = kernel.Statistics();
   FUZZ_CHECK(statistics.descriptors == static_cast<int>(open));
   FUZZ_CHECK(statistics.bindings == static_cast<int>(kernel.Bindings().size()));
-  FUZZ_CHECK(statistics.containers > 0 || statistics.bindings + statistics.mappings == 0);
+  FUZZ_CHECK(statistics.containers + statistics.iommufds > 0 ||
+             statistics.bindings + statistics.mappings == 0);
+  FUZZ_CHECK(statistics.iommufds > 0 || statistics.ioases + statistics.hwpts == 0);
+  FUZZ_CHECK(statistics.bound_devices > 0 || statistics.attachments == 0);
   FUZZ_CHECK(statistics.pasid_sets > 0 || statistics.pasids == 0);
 }
 
@@ -190,14 +237,31 @@ void CheckNothingIsLeft(const SimKernel& kernel) {
   FUZZ_CHECK(statistics == SimStatistics());
 }
 
+kernel::SimPersonality PersonalityOf(int bits) {
+  constexpr kernel::SimPersonality kPersonalities[] = {
+      kernel::SimPersonality::kSeriesV6, kernel::SimPersonality::kLinux7_2,
+      kernel::SimPersonality::kLinux6_12, kernel::SimPersonality::kLinux7_2};
+  return kPersonalities[bits & 3];
+}
+
+kernel::SimIommuHardware HardwareOf(int bits) {
+  constexpr kernel::SimIommuHardware kHardware[] = {
+      kernel::SimIommuHardware::kVtd, kernel::SimIommuHardware::kSmmuV3,
+      kernel::SimIommuHardware::kAmd, kernel::SimIommuHardware::kVtd};
+  return kHardware[bits & 3];
+}
+
 }  // namespace
 
-// The kernel's personality, then a list of system calls of two processes.
+// A byte for the machine and its kernel, then a list of system calls of two processes.
 void FuzzSimKernel(absl::string_view bytes) {
   FuzzInput input(bytes.substr(0, 4096));
   kernel::SimMachine description = kernel::DefaultSimMachine(2);
   description.boot_id = "11111111-2222-4333-8444-555555555555";
-  if (input.Bool()) description.devices[1].iommu_group = description.devices[0].iommu_group;
+  const auto machine = input.Number<uint8_t>();
+  description.personality = PersonalityOf(machine >> 1);
+  description.iommu.hardware = HardwareOf(machine >> 3);
+  if ((machine & 1) != 0) description.devices[1].iommu_group = description.devices[0].iommu_group;
   SimKernel kernel(description);
   const UserPages pages;
   {

@@ -17,10 +17,17 @@ namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(30);
 
+std::vector<std::string> Arguments(const std::string& socket,
+                                   const std::vector<std::string>& options) {
+  std::vector<std::string> arguments = {"--listen", "unix:" + socket, "--devices", "2"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  return arguments;
+}
+
 }  // namespace
 
-SimkernelProcess::SimkernelProcess()
-    : process_("nestor-simkernel", {"--listen", "unix:" + socket(), "--devices", "2"},
+SimkernelProcess::SimkernelProcess(const std::vector<std::string>& options)
+    : process_("nestor-simkernel", Arguments(socket(), options),
                directory_.path() + "/simkernel.log") {
   // It logs a line when it listens.
   const absl::StatusOr<std::string> ready = process_.ReadLine(kPatience);

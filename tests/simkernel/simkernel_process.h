@@ -6,16 +6,17 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "agent/simkernel/remote_syscalls.h"
 #include "tests/testing/process.h"
 
 namespace nestor::testing {
 
-// With two devices. The test fails where it does not start.
+// With two devices, and `options` beside. The test fails where it does not start.
 class SimkernelProcess {
  public:
-  SimkernelProcess();
+  explicit SimkernelProcess(const std::vector<std::string>& options = {});
 
   std::string socket() const { return directory_.path() + "/sim.sock"; }
   std::unique_ptr<kernel::RemoteSyscalls> Connect() const;
