@@ -152,7 +152,7 @@ int SimVfioCdevFile::AttachIoctl(SimTask& task, uint64_t argument) {
   const int result = has_pasid ? AttachPasid(attach.pasid, &attach.pt_id) : Attach(&attach.pt_id);
   if (result != 0) return result;
   if (task.memory().Write(argument, &attach, uapi::VFIO_DEVICE_ATTACH_MIN_SIZE)) return 0;
-  has_pasid ? DetachPasid(attach.pasid) : Detach();
+  DetachFrom(has_pasid, attach.pasid);
   return -EFAULT;
 }
 
@@ -178,8 +178,16 @@ int SimVfioCdevFile::DetachIoctl(SimTask& task, uint64_t argument) {
   const int read =
       ReadWithPasid(task, argument, uapi::VFIO_DEVICE_DETACH_MIN_SIZE, knows_pasids, &detach);
   if (read != 0) return read;
-  detach.flags != 0 ? DetachPasid(detach.pasid) : Detach();
+  DetachFrom(detach.flags != 0, detach.pasid);
   return 0;
+}
+
+void SimVfioCdevFile::DetachFrom(bool has_pasid, uint32_t pasid) {
+  if (has_pasid) {
+    DetachPasid(pasid);
+  } else {
+    Detach();
+  }
 }
 
 void SimVfioCdevFile::Detach() {

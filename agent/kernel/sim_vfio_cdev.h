@@ -35,6 +35,7 @@ class SimVfioCdevFile final : public SimFile {
   int Attach(uint32_t* pt_id);
   int AttachPasid(uint32_t pasid, uint32_t* pt_id);
   int DetachIoctl(SimTask& task, uint64_t argument);
+  void DetachFrom(bool has_pasid, uint32_t pasid);
   void Detach();
   void DetachPasid(uint32_t pasid);
 
