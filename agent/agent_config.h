@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/shim/shim_message.h"
+#include "agent/vfio/backend_choice.h"
 #include "api/support/program_options.h"
 #include "api/support/tls_credentials.h"
 
@@ -16,6 +17,7 @@ struct AgentConfig {
   std::string run_dir = "/run/nestor-agent";
   std::string kernel = "linux";
   int sim_devices = 2;
+  BackendChoice iommu = BackendChoice::kAuto;
   bool standalone = false;
   std::string shim = "inline";
   std::string shim_program;  // empty: nestor-shim beside this program

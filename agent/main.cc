@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -10,7 +11,7 @@
 #include "agent/agent_kernel.h"
 #include "agent/check/check_command.h"
 #include "agent/running_agent.h"
-#include "agent/vfio/type1_backend.h"
+#include "agent/vfio/backend_choice.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
@@ -48,8 +49,12 @@ int Check(const AgentConfig& config, const CheckOptions& options) {
     std::cerr << "nestor-agent: " << kernel.status().message() << "\n";
     return 3;
   }
-  Type1Backend backend(*kernel->syscalls);
-  return RunCheckCommand(*kernel->syscalls, backend, options, std::cout, std::cerr);
+  const absl::StatusOr<ChosenBackend> chosen = ChooseBackend(*kernel->syscalls, config.iommu);
+  if (!chosen.ok()) {
+    std::cerr << "nestor-agent: " << chosen.status().message() << "\n";
+    return 3;
+  }
+  return RunCheckCommand(*kernel->syscalls, *chosen->backend, options, std::cout, std::cerr);
 }
 
 void AddKernelOptions(CLI::App* app, AgentConfig* config) {
@@ -58,6 +63,14 @@ void AddKernelOptions(CLI::App* app, AgentConfig* config) {
                   "nestor-simkernel serves at the unix socket PATH")
       ->check(CheckKernel)
       ->capture_default_str();
+  const std::map<std::string, BackendChoice> choices = {{"auto", BackendChoice::kAuto},
+                                                        {"type1", BackendChoice::kType1},
+                                                        {"iommufd", BackendChoice::kIommufd}};
+  app->add_option("--iommu", config->iommu,
+                  "The kernel's interface to use: type1, iommufd, or auto: the one with which "
+                  "probing finds devices to nest")
+      ->transform(CLI::CheckedTransformer(choices).description("auto, type1 or iommufd"))
+      ->default_str("auto");
   app->add_option("--sim-devices", config->sim_devices,
                   "Devices of the simulated kernel in this process")
       ->check(CLI::Range(1, 64))

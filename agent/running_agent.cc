@@ -28,8 +28,8 @@
 #include "agent/reconcile/server_session.h"
 #include "agent/shim/inline_shim.h"
 #include "agent/shim/process_launcher.h"
+#include "agent/vfio/backend_choice.h"
 #include "agent/vfio/pci_inventory.h"
-#include "agent/vfio/type1_backend.h"
 #include "agent/vmm/vmm_server.h"
 #include "agent/vmm/vmm_server_endpoints.h"
 #include "agent/vmm/vmm_socket.h"
@@ -64,23 +64,35 @@ absl::Status TakeHostLock(const std::string& run_dir) {
   return absl::OkStatus();
 }
 
+std::string DescribeNesting(const DeviceCapabilities& found) {
+  switch (found.granularity) {
+    case NestGranularity::kPasid:
+      return absl::StrCat("nests, ", found.pasid_bits, " PASID bits");
+    case NestGranularity::kRid:
+      return absl::StrCat("nests as a whole", found.message.empty() ? "" : "; ", found.message);
+    default:
+      return absl::StrCat(found.reason, ": ", found.message);
+  }
+}
+
 void LogDevices(const std::vector<DeviceFacts>& devices) {
   for (const DeviceFacts& facts : devices) {
     const DeviceCapabilities& found = facts.capabilities;
     log::Info({}, "device {} group {}: {}", facts.function.bdf, facts.function.iommu_group,
-              found.reason.empty() ? absl::StrCat("nests, ", found.pasid_bits, " PASID bits")
-                                   : absl::StrCat(found.reason, ": ", found.message));
+              DescribeNesting(found));
   }
 }
 
 // How to start the shims' processes. NOT_FOUND: nestor-shim is missing.
-absl::StatusOr<ProcessLauncherOptions> DescribeProcesses(const AgentConfig& config) {
+absl::StatusOr<ProcessLauncherOptions> DescribeProcesses(const AgentConfig& config,
+                                                         absl::string_view iommu) {
   ProcessLauncherOptions options;
   options.versions.newest = config.shim_protocol;
   // Shims run in the root directory.
   options.setup = {.program = config.shim_program,
                    .run_dir = std::filesystem::absolute(config.run_dir),
                    .kernel = config.kernel,
+                   .iommu = std::string(iommu),
                    .log_level = config.watch.log_level};
   std::string& program = options.setup.program;
   if (program.empty()) {
@@ -105,7 +117,6 @@ class RunningAgent {
         host_(HostName{config.host}.ToString()),
         kernel_(std::move(kernel)),
         syscalls_(*kernel_.syscalls),
-        backend_(syscalls_),
         metrics_(NESTOR_VERSION) {}
 
   // `credentials`: null without a server. After an error: nothing but destruction.
@@ -127,12 +138,13 @@ class RunningAgent {
 
  private:
   absl::Status StartParts(std::shared_ptr<grpc::ChannelCredentials> credentials) {
+    RETURN_IF_ERROR(ChooseKernelInterface());
     RETURN_IF_ERROR(config_.shim == "inline" ? StartInlineShims() : StartProcessShims());
     metrics_.ShowShims([this] { return launcher_->Running().size(); });
     RETURN_IF_ERROR(FindDevices());
     ASSIGN_OR_RETURN(const std::string boot_id, BootId(syscalls_));
     reconciler_.emplace(HostIdentity{host_, NewUuid(), boot_id, NESTOR_VERSION},
-                        ToInventoryMessage(host_, backend_.name(), devices_), *launcher_,
+                        ToInventoryMessage(host_, backend_->name(), devices_), *launcher_,
                         *endpoints_);
     if (config_.standalone) {
       local_session_.emplace(*reconciler_, NewUuid());
@@ -147,8 +159,15 @@ class RunningAgent {
     return absl::OkStatus();
   }
 
+  absl::Status ChooseKernelInterface() {
+    ASSIGN_OR_RETURN(ChosenBackend chosen, ChooseBackend(syscalls_, config_.iommu));
+    backend_ = std::move(chosen.backend);
+    log::Info({}, "kernel interface {}: {}", std::string(backend_->name()), chosen.why);
+    return absl::OkStatus();
+  }
+
   absl::Status FindDevices() {
-    ASSIGN_OR_RETURN(devices_, BuildInventory(syscalls_, backend_));
+    ASSIGN_OR_RETURN(devices_, BuildInventory(syscalls_, *backend_));
     std::map<Bdf, DeviceCapabilities> held;
     for (const auto& shim : launcher_->Running()) held.merge(shim->Inventory().capabilities);
     for (DeviceFacts& facts : devices_) {
@@ -165,7 +184,7 @@ class RunningAgent {
     options.on_step = [this](const Step& step, const StepResult& result) {
       metrics_.OnStep(NameOf(step), result.duration, result.status);
     };
-    launcher_ = std::make_unique<InlineShimLauncher>(backend_, syscalls_, clock_, Reporter(),
+    launcher_ = std::make_unique<InlineShimLauncher>(*backend_, syscalls_, clock_, Reporter(),
                                                      std::move(options));
     ASSIGN_OR_RETURN(vmm_server_, VmmServer::Start(config_.run_dir + "/vmm"));
     vmm_server_endpoints_.emplace(*vmm_server_);
@@ -174,7 +193,7 @@ class RunningAgent {
   }
 
   absl::Status StartProcessShims() {
-    ASSIGN_OR_RETURN(ProcessLauncherOptions options, DescribeProcesses(config_));
+    ASSIGN_OR_RETURN(ProcessLauncherOptions options, DescribeProcesses(config_, backend_->name()));
     ShimEvents events;
     events.report = Reporter();
     events.on_step = [this](const std::string& step, absl::Duration duration,
@@ -223,7 +242,7 @@ class RunningAgent {
   absl::Status StartListeners() {
     local_service_.emplace(LocalServiceParts{
         .syscalls = syscalls_,
-        .backend = backend_,
+        .backend = *backend_,
         .launcher = *launcher_,
         .loop = loop_,
         .session = local_session_ ? &*local_session_ : nullptr,
@@ -245,7 +264,7 @@ class RunningAgent {
   const std::string host_;  // hosts/{host}
   const AgentKernel kernel_;
   kernel::TracingSyscalls syscalls_;
-  Type1Backend backend_;
+  std::unique_ptr<IommuBackend> backend_;
   SystemClock clock_;
   std::vector<DeviceFacts> devices_;
   std::atomic<bool> ready_ = false;

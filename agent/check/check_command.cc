@@ -8,7 +8,7 @@ namespace nestor::agent {
 
 absl::StatusOr<v1::HostCheck> CheckHost(kernel::Syscalls& syscalls, IommuBackend& backend,
                                         const CheckOptions& options) {
-  const v1::HostCheck host = ReadHostFacts(syscalls, options.guest_memory);
+  const v1::HostCheck host = ReadHostFacts(syscalls, backend.name(), options.guest_memory);
   ASSIGN_OR_RETURN(const std::vector<ProbedDevice> devices,
                    ProbeDevices(syscalls, backend, options.selection));
   return Judge(host, devices);

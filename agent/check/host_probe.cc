@@ -14,6 +14,7 @@
 #include "agent/kernel/uapi/iommu_nesting.h"
 #include "agent/kernel/uapi/vtd_registers.h"
 #include "agent/kernel/unique_fd.h"
+#include "agent/reconcile/inventory_message.h"
 #include "agent/vfio/pci_inventory.h"
 #include "api/support/status_macros.h"
 
@@ -51,27 +52,28 @@ std::string ReadLarge(kernel::Syscalls& syscalls, const std::string& path) {
   return text;
 }
 
-void ReadKernelOptions(kernel::Syscalls& syscalls, v1::KernelFacts* kernel) {
-  std::vector<v1::KernelOption> options = NeededKernelOptions();
+void ReadKernelOptions(kernel::Syscalls& syscalls, absl::string_view backend,
+                       v1::KernelFacts* kernel) {
+  std::vector<v1::KernelOption> options = NeededKernelOptions(backend);
   const std::string boot_config = absl::StrCat("/boot/config-", kernel->release());
   if (const auto config = Gunzip(ReadLarge(syscalls, "/proc/config.gz")); config.ok()) {
     kernel->set_config_path("/proc/config.gz");
-    options = ParseKernelConfig(*config);
+    options = ParseKernelConfig(*config, backend);
   } else if (const std::string text = ReadLarge(syscalls, boot_config); !text.empty()) {
     kernel->set_config_path(boot_config);
-    options = ParseKernelConfig(text);
+    options = ParseKernelConfig(text, backend);
   }
   for (v1::KernelOption& option : options) *kernel->add_options() = std::move(option);
 }
 
-v1::KernelFacts ReadKernel(kernel::Syscalls& syscalls) {
+v1::KernelFacts ReadKernel(kernel::Syscalls& syscalls, absl::string_view backend) {
   v1::KernelFacts kernel;
   kernel.set_release(ReadText(syscalls, "/proc/sys/kernel/osrelease"));
   const std::string command_line = ReadText(syscalls, "/proc/cmdline");
   for (absl::string_view word : absl::StrSplit(command_line, ' ', absl::SkipEmpty())) {
     if (absl::StrContains(word, "iommu")) kernel.add_iommu_parameters(std::string(word));
   }
-  ReadKernelOptions(syscalls, &kernel);
+  ReadKernelOptions(syscalls, backend, &kernel);
   return kernel;
 }
 
@@ -159,9 +161,11 @@ absl::StatusOr<std::vector<PciFunction>> SelectFunctions(kernel::Syscalls& sysca
 
 }  // namespace
 
-v1::HostCheck ReadHostFacts(kernel::Syscalls& syscalls, uint64_t needed_memory) {
+v1::HostCheck ReadHostFacts(kernel::Syscalls& syscalls, absl::string_view backend,
+                            uint64_t needed_memory) {
   v1::HostCheck host;
-  *host.mutable_kernel() = ReadKernel(syscalls);
+  host.set_iommu_interface(ToIommuInterface(backend));
+  *host.mutable_kernel() = ReadKernel(syscalls, backend);
   std::vector<std::string> units;
   // Without any IOMMU driver there is no such class.
   if (syscalls.Readdir(std::string(kIommuClass), &units) < 0) units.clear();

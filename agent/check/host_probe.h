@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "agent/check/judgement.h"
 #include "agent/kernel/syscalls.h"
 #include "agent/vfio/iommu_backend.h"
@@ -13,9 +14,10 @@
 
 namespace nestor::agent {
 
-// Kernel, IOMMUs and memory lock limit, without devices. `needed_memory` in bytes: of the
-// guests that will run here.
-v1::HostCheck ReadHostFacts(kernel::Syscalls& syscalls, uint64_t needed_memory);
+// Kernel, IOMMUs and memory lock limit, without devices. `backend`: IommuBackend::name() of
+// the one that probes. `needed_memory` in bytes: of the guests that will run here.
+v1::HostCheck ReadHostFacts(kernel::Syscalls& syscalls, absl::string_view backend,
+                            uint64_t needed_memory);
 
 // Which devices to look at.
 struct DeviceSelection {

@@ -20,7 +20,7 @@ using ::testing::SizeIs;
 
 v1::HostCheck Read(const kernel::SimMachine& machine) {
   kernel::SimKernel kernel(machine);
-  return ReadHostFacts(*kernel.CreateProcess(), 1 << 20);
+  return ReadHostFacts(*kernel.CreateProcess(), "type1", 1 << 20);
 }
 
 TEST(ReadHostFactsTest, CommandLineIsReducedToWhatConcernsIommus) {
@@ -62,7 +62,7 @@ TEST(ReadHostFactsTest, NothingReadableIsNothingKnown) {
   const std::unique_ptr<kernel::SimProcess> process = kernel.CreateProcess();
   TestSyscalls syscalls(*process);
   syscalls.Start([](const TestSyscalls::Call&) { return TestSyscalls::Fail(EACCES); });
-  const v1::HostCheck host = ReadHostFacts(syscalls, 1 << 20);
+  const v1::HostCheck host = ReadHostFacts(syscalls, "type1", 1 << 20);
   EXPECT_THAT(host.kernel().release(), IsEmpty());
   EXPECT_THAT(host.kernel().config_path(), IsEmpty());
   EXPECT_THAT(host.kernel().options(),

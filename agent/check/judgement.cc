@@ -18,11 +18,12 @@ namespace nestor::agent {
 namespace {
 
 // In the order in which one repairs a host.
-constexpr std::array<absl::string_view, 13> kOrder = {
+constexpr std::array<absl::string_view, 14> kOrder = {
     "NO_DEVICE",
     "NO_IOMMU_GROUP",
     "DRIVER_NOT_VFIO",
     "NO_VFIO",
+    "NO_IOMMUFD",
     "PERMISSION",
     "GROUP_NOT_VIABLE",
     "GROUP_SHARED",
@@ -42,9 +43,16 @@ bool ParametersHave(const v1::HostCheck& host, absl::string_view word) {
   });
 }
 
-// Debian's way to a kernel parameter. None where the parameters are there already: then the
-// firmware has it switched off, or the hardware lacks it.
-std::vector<std::string> EnableIommu(const v1::HostCheck& host) {
+bool HasForeignIommu(const v1::HostCheck& host, const ProbedDevice& device) {
+  return absl::c_any_of(host.iommus(), [&](const v1::IommuUnit& unit) {
+    return unit.name() == device.iommu && !unit.vtd();
+  });
+}
+
+// Debian's way to a kernel parameter. None where the parameters are there already, or the
+// IOMMU is no VT-d: then the firmware has it switched off, or the hardware lacks it.
+std::vector<std::string> EnableIommu(const v1::HostCheck& host, const ProbedDevice& device) {
+  if (HasForeignIommu(host, device)) return {};
   if (ParametersHave(host, "sm_on")) return {};
   return {R"(sed -i 's/^GRUB_CMDLINE_LINUX="/&intel_iommu=on,sm_on /' /etc/default/grub)",
           "update-grub", "reboot"};
@@ -76,22 +84,29 @@ std::vector<std::string> FixesOf(absl::string_view reason, const v1::HostCheck& 
                                  const ProbedDevice& device) {
   const PciFunction& function = device.facts.function;
   const std::string group_node = absl::StrCat("/dev/vfio/", function.iommu_group);
+  const bool is_iommufd = device.backend == "iommufd";
   if (reason == "NO_IOMMU_GROUP" || reason == "NESTING_UNSUPPORTED_HARDWARE") {
-    return EnableIommu(host);
+    return EnableIommu(host, device);
   }
   // What a device lacks itself, no parameter of the kernel gives it.
   if (reason == "PASID_UNSUPPORTED") {
-    return CheckPasidWidth(function).ok() ? EnableIommu(host) : std::vector<std::string>();
+    return CheckPasidWidth(function).ok() ? EnableIommu(host, device) : std::vector<std::string>();
   }
   if (reason == "DRIVER_NOT_VFIO") {
     return {absl::StrCat("driverctl set-override ", function.bdf, " vfio-pci")};
   }
   if (reason == "NO_VFIO") return {"modprobe vfio-pci"};
+  if (reason == "NO_IOMMUFD") return {"modprobe iommufd", "modprobe vfio-pci"};
+  if (reason == "PERMISSION" && is_iommufd) {
+    return {"sudo setfacl -m u:$(id -un):rw /dev/iommu /dev/vfio/devices/*"};
+  }
   if (reason == "PERMISSION") {
     return {absl::StrCat("sudo setfacl -m u:$(id -un):rw /dev/vfio/vfio ", group_node)};
   }
   if (reason == "GROUP_NOT_VIABLE") return UnbindSiblings(device);
-  if (reason == "GROUP_BUSY") return {absl::StrCat("fuser -v ", group_node)};
+  if (reason == "GROUP_BUSY") {
+    return {absl::StrCat("fuser -v ", group_node, is_iommufd ? " /dev/vfio/devices/*" : "")};
+  }
   if (reason == "PASID_QUOTA") {
     return {"modprobe -r vfio_pasid", "modprobe vfio_pasid pasid_quota=100"};
   }
@@ -130,41 +145,49 @@ class Findings {
   std::vector<v1::Finding> findings_;
 };
 
-absl::Status JudgeKernel(const v1::KernelFacts& kernel) {
+absl::Status JudgeKernel(const v1::KernelFacts& kernel, absl::string_view backend) {
   std::vector<std::string> missing;
   for (const v1::KernelOption& option : kernel.options()) {
     if (option.value() == v1::KernelOption::VALUE_OFF) missing.push_back(option.name());
   }
   if (missing.empty()) return absl::OkStatus();
-  return NestingUnsupportedByKernel(
-      absl::StrCat("Linux ", kernel.release(), " is built without ", absl::StrJoin(missing, ", ")));
+  const std::string what =
+      absl::StrCat("Linux ", kernel.release(), " is built without ", absl::StrJoin(missing, ", "));
+  return backend == "iommufd" ? IommufdNestingUnsupportedByKernel(what)
+                              : NestingUnsupportedByKernel(what);
 }
 
-absl::Status JudgeIommu(const v1::IommuUnit& unit) {
+// Of units that are no VT-d, sysfs says nothing; with iommufd some of them nest.
+absl::Status JudgeIommu(const v1::IommuUnit& unit, absl::string_view backend) {
+  const bool is_iommufd = backend == "iommufd";
+  auto* const refuse =
+      is_iommufd ? IommufdNestingUnsupportedByHardware : NestingUnsupportedByHardware;
   if (!unit.vtd()) {
-    return NestingUnsupportedByHardware(
-        absl::StrCat(unit.name(), " is no VT-d unit, the only kind that can nest here"));
+    if (is_iommufd) return absl::OkStatus();
+    return refuse(absl::StrCat(unit.name(), " is no VT-d unit, the only kind that can nest here"));
   }
   if (unit.has_scalable_mode() && !unit.scalable_mode()) {
-    return NestingUnsupportedByHardware(absl::StrCat(unit.name(), " has no scalable mode"));
+    return refuse(absl::StrCat(unit.name(), " has no scalable mode"));
   }
   if (unit.has_nested_translation() && !unit.nested_translation()) {
-    return NestingUnsupportedByHardware(absl::StrCat(unit.name(), " has no nested translation"));
+    return refuse(absl::StrCat(unit.name(), " has no nested translation"));
   }
   return absl::OkStatus();
 }
 
 // What the facts show behind the obstacle at which probing stopped.
 void AddUnreached(const v1::HostCheck& host, const ProbedDevice& device, Findings* findings) {
-  for (const absl::Status& refusal : RefusalsOf(device.facts.function)) findings->Add(refusal);
+  for (const absl::Status& refusal : RefusalsOf(device.facts.function, device.backend))
+    findings->Add(refusal);
   if (const auto siblings = HostDrivenSiblings(device); !siblings.empty()) {
     findings->Add(GroupNotViable(device.facts.function, siblings));
   }
-  findings->Add(JudgeKernel(host.kernel()));
+  findings->Add(JudgeKernel(host.kernel(), device.backend));
   for (const v1::IommuUnit& unit : host.iommus()) {
     if (unit.name() != device.iommu) continue;
-    findings->Add(JudgeIommu(unit));
-    if (unit.has_pasid_bits() && unit.pasid_bits() == 0) {
+    findings->Add(JudgeIommu(unit, device.backend));
+    // With iommufd the device itself can still be bound.
+    if (device.backend == "type1" && unit.has_pasid_bits() && unit.pasid_bits() == 0) {
       findings->Add(IommuWithoutPasids(device.facts.function.bdf));
     }
   }

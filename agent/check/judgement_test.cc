@@ -12,6 +12,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 // A function of its own group behind dmar0 on which probing found nothing wrong.
 ProbedDevice FitDevice() {
@@ -165,6 +166,49 @@ TEST(JudgeTest, ReasonsThatOnlyOpeningShowsHaveTheirCommands) {
   EXPECT_THAT(Fixes(JudgeOne({}, RefusedDevice("PASID_QUOTA")), "PASID_QUOTA"), testing::SizeIs(2));
   EXPECT_THAT(Fixes(JudgeOne({}, RefusedDevice("PROBE_FAILED")), "PROBE_FAILED"),
               testing::SizeIs(1));
+}
+
+// On a host of iommufd
+
+ProbedDevice IommufdDevice(const std::string& reason, const std::string& unit) {
+  ProbedDevice device = RefusedDevice(reason);
+  device.backend = "iommufd";
+  device.iommu = unit;
+  return device;
+}
+
+TEST(JudgeIommufdTest, NarrowPasidsAndOtherIommusAreNoObstacles) {
+  v1::HostCheck host = HostWithUnit("smmu3.0x2b400000");
+  host.mutable_iommus(0)->set_pasid_bits(0);
+  ProbedDevice device = IommufdDevice("GROUP_BUSY", "smmu3.0x2b400000");
+  device.facts.function.pasid_bits = 16;
+  EXPECT_THAT(Reasons(JudgeOne(host, device)), ElementsAre("GROUP_BUSY"));
+}
+
+TEST(JudgeIommufdTest, FixesAreOfTheDeviceFiles) {
+  const auto fixes = [](const std::string& reason) {
+    return Fixes(JudgeOne({}, IommufdDevice(reason, "dmar0")), reason);
+  };
+  EXPECT_THAT(fixes("NO_IOMMUFD"), ElementsAre("modprobe iommufd", "modprobe vfio-pci"));
+  EXPECT_THAT(fixes("PERMISSION"), ElementsAre(HasSubstr("/dev/iommu /dev/vfio/devices/*")));
+  EXPECT_THAT(fixes("GROUP_BUSY"), ElementsAre("fuser -v /dev/vfio/12 /dev/vfio/devices/*"));
+}
+
+TEST(JudgeIommufdTest, ParametersOfVtdHelpNoOtherIommu) {
+  const ProbedDevice device = IommufdDevice("NESTING_UNSUPPORTED_HARDWARE", "smmu3.0x2b400000");
+  const v1::DeviceCheck check = JudgeOne(HostWithUnit("smmu3.0x2b400000"), device);
+  EXPECT_THAT(Fixes(check, "NESTING_UNSUPPORTED_HARDWARE"), IsEmpty());
+}
+
+TEST(JudgeIommufdTest, MissingOptionsAreToldAsIommufdsOwn) {
+  v1::HostCheck host;
+  v1::KernelOption& option = *host.mutable_kernel()->add_options();
+  option.set_name("CONFIG_VFIO_DEVICE_CDEV");
+  option.set_value(v1::KernelOption::VALUE_OFF);
+  const v1::DeviceCheck check = JudgeOne(host, IommufdDevice("NO_IOMMUFD", "dmar0"));
+  ASSERT_THAT(Reasons(check), ElementsAre("NO_IOMMUFD", "NESTING_UNSUPPORTED_KERNEL"));
+  EXPECT_THAT(check.findings(1).message(), HasSubstr("CONFIG_VFIO_DEVICE_CDEV"));
+  EXPECT_THAT(check.findings(1).message(), Not(HasSubstr("VFIO_IOMMU_NESTING_OP")));
 }
 
 }  // namespace

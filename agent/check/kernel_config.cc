@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/types/span.h"
 
 namespace nestor::agent {
 namespace {
@@ -16,7 +17,7 @@ struct NeededOption {
   absl::string_view purpose;
 };
 
-constexpr NeededOption kNeeded[] = {
+constexpr NeededOption kType1Options[] = {
     {"CONFIG_INTEL_IOMMU", "VT-d"},
     {"CONFIG_INTEL_IOMMU_SVM", "VT-d scalable mode with PASIDs"},
     {"CONFIG_PCI_PASID", "PASIDs of PCI devices"},
@@ -25,6 +26,17 @@ constexpr NeededOption kNeeded[] = {
     {"CONFIG_VFIO_PCI", "the driver vfio-pci"},
     {"CONFIG_VFIO_PASID", "PASIDs for user space, of the nesting series"},
 };
+
+constexpr NeededOption kIommufdOptions[] = {
+    {"CONFIG_IOMMUFD", "/dev/iommu"},           {"CONFIG_PCI_PASID", "PASIDs of PCI devices"},
+    {"CONFIG_VFIO", "devices for user space"},  {"CONFIG_VFIO_DEVICE_CDEV", "/dev/vfio/devices"},
+    {"CONFIG_VFIO_PCI", "the driver vfio-pci"},
+};
+
+absl::Span<const NeededOption> OptionsOf(absl::string_view backend) {
+  if (backend == "iommufd") return kIommufdOptions;
+  return kType1Options;
+}
 
 constexpr size_t kMaxConfig = 8 << 20;
 
@@ -40,9 +52,9 @@ absl::Status BadGzip() { return absl::DataLossError("this is no whole gzip file"
 
 }  // namespace
 
-std::vector<v1::KernelOption> NeededKernelOptions() {
+std::vector<v1::KernelOption> NeededKernelOptions(absl::string_view backend) {
   std::vector<v1::KernelOption> options;
-  for (const NeededOption& needed : kNeeded) {
+  for (const NeededOption& needed : OptionsOf(backend)) {
     v1::KernelOption& option = options.emplace_back();
     option.set_name(std::string(needed.name));
     option.set_purpose(std::string(needed.purpose));
@@ -50,8 +62,9 @@ std::vector<v1::KernelOption> NeededKernelOptions() {
   return options;
 }
 
-std::vector<v1::KernelOption> ParseKernelConfig(absl::string_view config) {
-  std::vector<v1::KernelOption> options = NeededKernelOptions();
+std::vector<v1::KernelOption> ParseKernelConfig(absl::string_view config,
+                                                absl::string_view backend) {
+  std::vector<v1::KernelOption> options = NeededKernelOptions(backend);
   for (v1::KernelOption& option : options) option.set_value(v1::KernelOption::VALUE_OFF);
   for (absl::string_view line : absl::StrSplit(config, '\n')) {
     const std::pair<absl::string_view, absl::string_view> setting =

@@ -9,12 +9,14 @@
 
 namespace nestor::agent {
 
-// The options that VFIO type1 with nesting needs on VT-d, all of unknown value.
-std::vector<v1::KernelOption> NeededKernelOptions();
+// The options that nesting by a kernel interface needs (type1: on VT-d), all of unknown value.
+// `backend`: IommuBackend::name().
+std::vector<v1::KernelOption> NeededKernelOptions(absl::string_view backend);
 
 // The same with their values by the text of a .config. One that the text does not set is
 // off: a kernel without the option leaves it out.
-std::vector<v1::KernelOption> ParseKernelConfig(absl::string_view config);
+std::vector<v1::KernelOption> ParseKernelConfig(absl::string_view config,
+                                                absl::string_view backend);
 
 // Unpacks a gzip file such as /proc/config.gz. DATA_LOSS: it is none, is cut off, or holds
 // more than 8 MiB.

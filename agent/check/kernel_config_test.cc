@@ -14,6 +14,8 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::Each;
+using ::testing::Key;
+using ::testing::Not;
 using ::testing::Pair;
 
 std::map<std::string, v1::KernelOption::Value> Values(
@@ -41,15 +43,23 @@ std::string Gzip(const std::string& text) {
 TEST(ParseKernelConfigTest, TellsBuiltInFromModuleFromOff) {
   const auto values = Values(
       ParseKernelConfig("#\n# Automatically generated\nCONFIG_VFIO=m\nCONFIG_INTEL_IOMMU=y\n"
-                        "# CONFIG_VFIO_PCI is not set\nCONFIG_CMDLINE=\"CONFIG_PCI_PASID=y\"\n"));
+                        "# CONFIG_VFIO_PCI is not set\nCONFIG_CMDLINE=\"CONFIG_PCI_PASID=y\"\n",
+                        "type1"));
   EXPECT_THAT(values, AllOf(Contains(Pair("CONFIG_VFIO", v1::KernelOption::VALUE_MODULE)),
                             Contains(Pair("CONFIG_INTEL_IOMMU", v1::KernelOption::VALUE_BUILT_IN)),
                             Contains(Pair("CONFIG_VFIO_PCI", v1::KernelOption::VALUE_OFF)),
                             Contains(Pair("CONFIG_PCI_PASID", v1::KernelOption::VALUE_OFF))));
 }
 
+TEST(ParseKernelConfigTest, EachInterfaceNeedsItsOwn) {
+  const auto values = Values(ParseKernelConfig("CONFIG_IOMMUFD=y\n", "iommufd"));
+  EXPECT_THAT(values, AllOf(Contains(Pair("CONFIG_IOMMUFD", v1::KernelOption::VALUE_BUILT_IN)),
+                            Contains(Pair("CONFIG_VFIO_DEVICE_CDEV", v1::KernelOption::VALUE_OFF)),
+                            Not(Contains(Key("CONFIG_VFIO_PASID")))));
+}
+
 TEST(ParseKernelConfigTest, LongerNameIsAnotherOption) {
-  const auto values = Values(ParseKernelConfig("CONFIG_VFIO_PCI_CORE=y\n"));
+  const auto values = Values(ParseKernelConfig("CONFIG_VFIO_PCI_CORE=y\n", "type1"));
   EXPECT_THAT(values, Each(Pair(testing::_, v1::KernelOption::VALUE_OFF)));
 }
 

@@ -58,13 +58,16 @@ enum class NestGranularity { kNone = 1, kRid = 2, kPasid = 3 };
 // What probing found about a device. `reason` is empty where it is usable.
 struct DeviceCapabilities {
   NestGranularity granularity = NestGranularity::kNone;
+  PageTableFormat format = PageTableFormat::kVtdS1;  // unless the granularity is kNone
+  bool binds_device = false;                         // the device itself (RID) can be bound too
   uint32_t pasid_bits = 0;
   uint32_t address_width = 0;  // of stage 2, bits
   bool five_level = false;
   bool supervisor_request = false;
   bool extended_access_flag = false;
-  std::string reason;   // UPPER_SNAKE_CASE
-  std::string message;  // with the fix
+  std::string reason;  // UPPER_SNAKE_CASE
+  // With the fix; where the device is usable, why it is not by PASID.
+  std::string message;
   bool operator==(const DeviceCapabilities&) const = default;
 };
 

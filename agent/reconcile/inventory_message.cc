@@ -21,19 +21,22 @@ void FillCapabilities(const DeviceCapabilities& capabilities, v1::DeviceStatus* 
   status->set_five_level(capabilities.five_level);
   status->set_reason(capabilities.reason);
   status->set_message(capabilities.message);
-  if (capabilities.granularity == NestGranularity::kPasid) {
-    status->add_formats(v1::PageTable::FORMAT_VTD_S1);
+  if (capabilities.granularity != NestGranularity::kNone) {
+    status->add_formats(static_cast<v1::PageTable::Format>(capabilities.format));
   }
 }
 
 }  // namespace
 
+v1::IommuInterface ToIommuInterface(absl::string_view backend) {
+  return backend == "type1" ? v1::IOMMU_INTERFACE_TYPE1 : v1::IOMMU_INTERFACE_IOMMUFD;
+}
+
 v1::DeviceStatus ToDeviceStatus(absl::string_view backend, const DeviceFacts& facts) {
   v1::DeviceStatus status;
   FillFunction(facts.function, &status);
   FillCapabilities(facts.capabilities, &status);
-  status.set_iommu_interface(backend == "type1" ? v1::IOMMU_INTERFACE_TYPE1
-                                                : v1::IOMMU_INTERFACE_IOMMUFD);
+  status.set_iommu_interface(ToIommuInterface(backend));
   return status;
 }
 

@@ -9,6 +9,9 @@
 
 namespace nestor::agent {
 
+// Of IommuBackend::name().
+v1::IommuInterface ToIommuInterface(absl::string_view backend);
+
 // One device; `backend` is IommuBackend::name() of the one that probed it.
 v1::DeviceStatus ToDeviceStatus(absl::string_view backend, const DeviceFacts& facts);
 // `host` is hosts/{host}.

@@ -64,9 +64,7 @@ std::optional<Refusal> JudgeDevice(const BindingRecord& record, const DeviceSitu
                                                          : Later("DEVICE_NOT_ATTACHED", message);
   }
   if (!device.capabilities.has_value()) return WaitForMonitor(record.key.device, machine);
-  // Devices of other granularities are judged by their kernel interface when it binds.
-  if (device.capabilities->granularity != NestGranularity::kPasid) return std::nullopt;
-  const absl::Status status = ValidateVtdBinding(record.key, record.table, *device.capabilities);
+  const absl::Status status = ValidateBinding(record.key, record.table, *device.capabilities);
   if (status.ok()) return std::nullopt;
   return Never(Classify(status).reason, status.message());
 }

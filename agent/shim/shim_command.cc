@@ -43,9 +43,9 @@ bool IsUid(absl::string_view uid) {
 std::vector<std::string> ShimArguments(const ShimSetup& setup, const ShimTarget& target,
                                        const std::string& socket) {
   std::vector<std::string> arguments = {
-      "--vm",     target.vm_name, "--uid",       target.vm_uid,
-      "--listen", socket,         "--vmm-dir",   setup.run_dir + "/vmm",
-      "--kernel", setup.kernel,   "--log-level", setup.log_level};
+      "--vm",        target.vm_name,         "--uid",    target.vm_uid, "--listen", socket,
+      "--vmm-dir",   setup.run_dir + "/vmm", "--kernel", setup.kernel,  "--iommu",  setup.iommu,
+      "--log-level", setup.log_level};
   if (target.after_loss) arguments.push_back("--after-loss");
   return arguments;
 }

@@ -15,6 +15,7 @@ struct ShimSetup {
   std::string program;  // path of nestor-shim
   std::string run_dir;  // of the agent
   std::string kernel = "linux";
+  std::string iommu = "type1";  // IommuBackend::name()
   std::string log_level = "info";
 };
 

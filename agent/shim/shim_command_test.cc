@@ -41,7 +41,8 @@ class ShimCommandTest : public ::testing::Test {
 TEST_F(ShimCommandTest, ForkedShimDetachesItself) {
   EXPECT_EQ(Line(ForkCommand(kSetup, {kName, "u-1"}, "/run/n/shims/u-1.sock")),
             "/usr/bin/nestor-shim --vm projects/p/virtualMachines/v --uid u-1 "
-            "--listen /run/n/shims/u-1.sock --vmm-dir /run/n/vmm --kernel linux --log-level info "
+            "--listen /run/n/shims/u-1.sock --vmm-dir /run/n/vmm --kernel linux --iommu type1 "
+            "--log-level info "
             "--detach");
 }
 
@@ -52,7 +53,7 @@ TEST_F(ShimCommandTest, SystemdRunsItAsATransientServiceThatSaysWhenItIsReady) {
       "--description=Nestor: owner of projects/p/virtualMachines/v --service-type=notify "
       "--property=LimitMEMLOCK=infinity --property=OOMScoreAdjust=-999 -- /usr/bin/nestor-shim "
       "--vm projects/p/virtualMachines/v --uid u-1 --listen /run/n/shims/u-1.sock "
-      "--vmm-dir /run/n/vmm --kernel linux --log-level info --after-loss");
+      "--vmm-dir /run/n/vmm --kernel linux --iommu type1 --log-level info --after-loss");
 }
 
 TEST_F(ShimCommandTest, SocketIsNamedAfterTheUid) {

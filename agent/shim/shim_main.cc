@@ -21,7 +21,7 @@
 #include "agent/shim/packet_socket.h"
 #include "agent/shim/shim_service.h"
 #include "agent/simkernel/remote_syscalls.h"
-#include "agent/vfio/type1_backend.h"
+#include "agent/vfio/backend_choice.h"
 #include "agent/vmm/vmm_server.h"
 #include "agent/vmm/vmm_server_endpoints.h"
 #include "api/support/clock.h"
@@ -37,6 +37,7 @@ struct Config {
   std::string listen;
   std::string vmm_dir;
   std::string kernel = "linux";
+  std::string iommu = "type1";
   std::string log_level = "info";
   bool detach = false;
   bool after_loss = false;
@@ -131,9 +132,11 @@ absl::Status Run(const Config& config, const WrapBackend& wrap) {
     const std::string stem(absl::StripSuffix(config.listen, ".sock"));
     RETURN_IF_ERROR(Detach(stem + ".log"));
   }
-  Type1Backend type1(*syscalls);
-  const std::unique_ptr<IommuBackend> wrapped = wrap ? wrap(type1) : nullptr;
-  IommuBackend& backend = wrapped ? *wrapped : type1;
+  const BackendChoice choice =
+      config.iommu == "iommufd" ? BackendChoice::kIommufd : BackendChoice::kType1;
+  ASSIGN_OR_RETURN(const ChosenBackend chosen, ChooseBackend(*syscalls, choice));
+  const std::unique_ptr<IommuBackend> wrapped = wrap ? wrap(*chosen.backend) : nullptr;
+  IommuBackend& backend = wrapped ? *wrapped : *chosen.backend;
   return Serve(config, backend, *syscalls, std::move(listener));
 }
 
@@ -145,6 +148,9 @@ void Declare(CLI::App* app, Config* config) {
   app->add_option("--kernel", config->kernel,
                   "linux, or sim:PATH: the simulated kernel that a nestor-simkernel serves at the "
                   "unix socket PATH")
+      ->capture_default_str();
+  app->add_option("--iommu", config->iommu, "The kernel's interface: type1 or iommufd")
+      ->check(CLI::IsMember({"type1", "iommufd"}))
       ->capture_default_str();
   app->add_flag("--detach", config->detach,
                 "Go on as a child of init and log to a file beside the socket");

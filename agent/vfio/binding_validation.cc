@@ -49,6 +49,23 @@ absl::Status ValidateFlags(const PageTable& table, const DeviceCapabilities& cap
   return absl::OkStatus();
 }
 
+absl::Status Unsupported(absl::string_view message) {
+  return WithReason(absl::UnimplementedError(message), "UNSUPPORTED");
+}
+
+absl::Status ValidateGranularity(const BindingKey& key, const DeviceCapabilities& capabilities) {
+  if (key.pasid == 0 && !capabilities.binds_device) {
+    return Unsupported(absl::StrCat("type1 binds PASIDs of ", key.device,
+                                    ", not the device itself: give a PASID from 1"));
+  }
+  if (key.pasid != 0 && capabilities.granularity != NestGranularity::kPasid) {
+    return Unsupported(
+        absl::StrCat(key.device, " is bound as a whole here, not by PASID: ask for `rid`",
+                     capabilities.message.empty() ? "" : "; ", capabilities.message));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidatePasid(uint32_t pasid, const DeviceCapabilities& capabilities) {
@@ -57,22 +74,29 @@ absl::Status ValidatePasid(uint32_t pasid, const DeviceCapabilities& capabilitie
                                                capabilities.pasid_bits, " - 1"));
 }
 
-absl::Status ValidateVtdBinding(const BindingKey& key, const PageTable& table,
-                                const DeviceCapabilities& capabilities) {
-  if (table.format != PageTableFormat::kVtdS1) {
-    return Invalid("FORMAT_UNSUPPORTED", "type1 nesting walks VTD_S1 page tables only");
+absl::Status ValidateBinding(const BindingKey& key, const PageTable& table,
+                             const DeviceCapabilities& capabilities) {
+  absl::Status status = ValidateGranularity(key, capabilities);
+  if (!status.ok()) return status;
+  if (table.format != capabilities.format) {
+    return Invalid("FORMAT_UNSUPPORTED", absl::StrCat("the IOMMU of ", key.device,
+                                                      " walks page tables of another format"));
   }
-  if (key.pasid == 0) {
-    return WithReason(
-        absl::UnimplementedError(absl::StrCat("type1 binds PASIDs of ", key.device,
-                                              ", not the device itself: give a PASID from 1")),
-        "UNSUPPORTED");
-  }
-  absl::Status status = ValidatePasid(key.pasid, capabilities);
+  if (key.pasid != 0) status = ValidatePasid(key.pasid, capabilities);
   if (status.ok()) status = ValidateRoot(table.root, capabilities.address_width);
   if (status.ok()) status = ValidateWidth(table.address_width, capabilities.five_level);
   if (status.ok()) status = ValidateFlags(table, capabilities);
   return status;
+}
+
+absl::Status ValidateRootInMemory(const PageTable& table, const std::set<MemoryRegion>& memory) {
+  for (const MemoryRegion& region : memory) {
+    if (table.root >= region.guest_address && table.root - region.guest_address < region.size) {
+      return absl::OkStatus();
+    }
+  }
+  return Invalid("FIELD_INVALID", absl::StrCat("root 0x", absl::Hex(table.root),
+                                               " is in no memory that the guest has"));
 }
 
 }  // namespace nestor::agent

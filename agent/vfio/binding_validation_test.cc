@@ -30,75 +30,75 @@ void ExpectRefused(const absl::Status& status, absl::string_view reason) {
   EXPECT_THAT(GetReason(status), Eq(reason)) << status;
 }
 
-TEST(ValidateVtdBindingTest, PlainTableIsAccepted) {
-  EXPECT_TRUE(ValidateVtdBinding(kKey, {.root = 0x12345000}, FullCapabilities()).ok());
+TEST(ValidateBindingTest, PlainTableIsAccepted) {
+  EXPECT_TRUE(ValidateBinding(kKey, {.root = 0x12345000}, FullCapabilities()).ok());
 }
 
-TEST(ValidateVtdBindingTest, EverythingTheHardwareHasIsAccepted) {
+TEST(ValidateBindingTest, EverythingTheHardwareHasIsAccepted) {
   const PageTable table{.root = 0xffff'ffff'f000,
                         .address_width = 57,
                         .supervisor_request = true,
                         .extended_access_flag = true};
-  EXPECT_TRUE(ValidateVtdBinding({kKey.device, 0xfffff}, table, FullCapabilities()).ok());
+  EXPECT_TRUE(ValidateBinding({kKey.device, 0xfffff}, table, FullCapabilities()).ok());
 }
 
-TEST(ValidateVtdBindingTest, DeviceItselfIsUnsupported) {
-  const absl::Status status = ValidateVtdBinding({kKey.device, 0}, {}, FullCapabilities());
+TEST(ValidateBindingTest, DeviceItselfIsUnsupported) {
+  const absl::Status status = ValidateBinding({kKey.device, 0}, {}, FullCapabilities());
   EXPECT_THAT(status.code(), Eq(absl::StatusCode::kUnimplemented));
   EXPECT_THAT(GetReason(status), Eq("UNSUPPORTED"));
 }
 
-TEST(ValidateVtdBindingTest, PasidBeyondTheBitsIsRefused) {
+TEST(ValidateBindingTest, PasidBeyondTheBitsIsRefused) {
   DeviceCapabilities capabilities = FullCapabilities();
-  ExpectRefused(ValidateVtdBinding({kKey.device, 0x100000}, {}, capabilities), "FIELD_INVALID");
+  ExpectRefused(ValidateBinding({kKey.device, 0x100000}, {}, capabilities), "FIELD_INVALID");
   capabilities.pasid_bits = 0;
-  ExpectRefused(ValidateVtdBinding({kKey.device, 1}, {}, capabilities), "FIELD_INVALID");
+  ExpectRefused(ValidateBinding({kKey.device, 1}, {}, capabilities), "FIELD_INVALID");
 }
 
 TEST(ValidatePasidTest, ZeroIsRefused) {
   ExpectRefused(ValidatePasid(0, FullCapabilities()), "FIELD_INVALID");
 }
 
-TEST(ValidateVtdBindingTest, ForeignFormatIsRefused) {
+TEST(ValidateBindingTest, ForeignFormatIsRefused) {
   for (const PageTableFormat format :
        {PageTableFormat::kUnspecified, PageTableFormat::kArmSmmuV3, PageTableFormat::kAmdV2}) {
-    ExpectRefused(ValidateVtdBinding(kKey, {.format = format}, FullCapabilities()),
+    ExpectRefused(ValidateBinding(kKey, {.format = format}, FullCapabilities()),
                   "FORMAT_UNSUPPORTED");
   }
 }
 
-TEST(ValidateVtdBindingTest, RootThatTheKernelWouldMaskIsRefused) {
-  const absl::Status status = ValidateVtdBinding(kKey, {.root = 0x12345678}, FullCapabilities());
+TEST(ValidateBindingTest, RootThatTheKernelWouldMaskIsRefused) {
+  const absl::Status status = ValidateBinding(kKey, {.root = 0x12345678}, FullCapabilities());
   ExpectRefused(status, "FIELD_INVALID");
   EXPECT_THAT(std::string(status.message()), HasSubstr("0x12345678"));
 }
 
-TEST(ValidateVtdBindingTest, RootBeyondTheGuestAddressWidthIsRefused) {
-  ExpectRefused(ValidateVtdBinding(kKey, {.root = uint64_t{1} << 48}, FullCapabilities()),
+TEST(ValidateBindingTest, RootBeyondTheGuestAddressWidthIsRefused) {
+  ExpectRefused(ValidateBinding(kKey, {.root = uint64_t{1} << 48}, FullCapabilities()),
                 "FIELD_INVALID");
 }
 
-TEST(ValidateVtdBindingTest, WidthOtherThan48And57IsRefused) {
+TEST(ValidateBindingTest, WidthOtherThan48And57IsRefused) {
   for (const uint32_t width : {0U, 39U, 40U, 47U, 49U, 56U, 58U, 64U}) {
-    ExpectRefused(ValidateVtdBinding(kKey, {.address_width = width}, FullCapabilities()),
+    ExpectRefused(ValidateBinding(kKey, {.address_width = width}, FullCapabilities()),
                   "FIELD_INVALID");
   }
 }
 
-TEST(ValidateVtdBindingTest, FiveLevelsNeedHardware) {
+TEST(ValidateBindingTest, FiveLevelsNeedHardware) {
   DeviceCapabilities capabilities = FullCapabilities();
   capabilities.five_level = false;
-  ExpectRefused(ValidateVtdBinding(kKey, {.address_width = 57}, capabilities), "DEVICE_UNSUITABLE");
+  ExpectRefused(ValidateBinding(kKey, {.address_width = 57}, capabilities), "DEVICE_UNSUITABLE");
 }
 
-TEST(ValidateVtdBindingTest, FlagsNeedHardware) {
+TEST(ValidateBindingTest, FlagsNeedHardware) {
   DeviceCapabilities capabilities = FullCapabilities();
   capabilities.supervisor_request = false;
-  ExpectRefused(ValidateVtdBinding(kKey, {.supervisor_request = true}, capabilities),
+  ExpectRefused(ValidateBinding(kKey, {.supervisor_request = true}, capabilities),
                 "DEVICE_UNSUITABLE");
   capabilities = FullCapabilities();
   capabilities.extended_access_flag = false;
-  ExpectRefused(ValidateVtdBinding(kKey, {.extended_access_flag = true}, capabilities),
+  ExpectRefused(ValidateBinding(kKey, {.extended_access_flag = true}, capabilities),
                 "DEVICE_UNSUITABLE");
 }
 

@@ -14,7 +14,7 @@ absl::Status NestingUnsupportedByKernel(absl::string_view what) {
   return Refuse("NESTING_UNSUPPORTED_KERNEL",
                 absl::StrCat(what,
                              ": boot a kernel built with VFIO_IOMMU_NESTING_OP; mainline Linux "
-                             "has never had it"));
+                             "has never had it and nests by iommufd (CONFIG_IOMMUFD)"));
 }
 
 absl::Status NestingUnsupportedByHardware(absl::string_view what) {
@@ -23,6 +23,45 @@ absl::Status NestingUnsupportedByHardware(absl::string_view what) {
                              ": nesting needs VT-d scalable mode with nested translation in "
                              "every IOMMU; enable it in the firmware and boot with "
                              "intel_iommu=on,sm_on"));
+}
+
+absl::Status IommufdNestingUnsupportedByKernel(absl::string_view what) {
+  return Refuse("NESTING_UNSUPPORTED_KERNEL",
+                absl::StrCat(what,
+                             ": boot a newer kernel; Linux nests SMMUv3 from 6.13, PASIDs of VT-d "
+                             "from 6.15"));
+}
+
+absl::Status IommufdNestingUnsupportedByHardware(absl::string_view what) {
+  return Refuse("NESTING_UNSUPPORTED_HARDWARE",
+                absl::StrCat(what,
+                             ": nesting needs VT-d scalable mode with nested translation, enabled "
+                             "in the firmware and not switched off with intel_iommu=sm_off, or an "
+                             "SMMUv3 of two stages with S2FWB or CANWBS"));
+}
+
+absl::Status NoVfio(absl::string_view what) {
+  return Refuse("NO_VFIO", absl::StrCat(what,
+                                        ": load VFIO with `modprobe vfio-pci`; in a mount "
+                                        "namespace of its own the agent needs the host's "
+                                        "/dev/vfio"));
+}
+
+absl::Status NoIommufd(absl::string_view what) {
+  return Refuse("NO_IOMMUFD",
+                absl::StrCat(what,
+                             ": load it with `modprobe iommufd`, on a kernel built with "
+                             "CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV; in a mount namespace of "
+                             "its own the agent needs the host's /dev/iommu and "
+                             "/dev/vfio/devices"));
+}
+
+absl::Status NodeBusy(const PciFunction& function, absl::string_view node) {
+  return Refuse(
+      "GROUP_BUSY",
+      absl::StrCat("IOMMU group ", function.iommu_group, " of ", function.bdf,
+                   " is in use: find the other owner with `fuser -v ", node, "` and end it"),
+      absl::StatusCode::kUnavailable);
 }
 
 absl::Status IommuWithoutPasids(absl::string_view device) {
@@ -73,11 +112,11 @@ absl::Status CheckPasidWidth(const PciFunction& function) {
                              "capability has that width"));
 }
 
-std::vector<absl::Status> RefusalsOf(const PciFunction& function) {
-  std::vector<absl::Status> refusals;
-  for (auto* check : {CheckHasGroup, CheckDriver, CheckAlone, CheckPasidWidth}) {
-    if (absl::Status refusal = check(function); !refusal.ok()) refusals.push_back(refusal);
-  }
+std::vector<absl::Status> RefusalsOf(const PciFunction& function, absl::string_view backend) {
+  std::vector<absl::Status> refusals = {CheckHasGroup(function), CheckDriver(function),
+                                        CheckAlone(function)};
+  if (backend == "type1") refusals.push_back(CheckPasidWidth(function));
+  std::erase_if(refusals, [](const absl::Status& refusal) { return refusal.ok(); });
   return refusals;
 }
 

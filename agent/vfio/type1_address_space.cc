@@ -1,35 +1,14 @@
 #include "agent/vfio/type1_address_space.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "agent/core/kernel_error.h"
+#include "agent/vfio/address_space_rules.h"
 #include "agent/vfio/binding_validation.h"
 #include "api/support/status_macros.h"
 
 namespace nestor::agent {
-namespace {
-
-absl::Status NotBound(const BindingKey& key) {
-  return absl::NotFoundError(
-      absl::StrCat("nothing is bound to pasid ", key.pasid, " of ", key.device));
-}
-
-absl::Status StillBound(const Bdf& device) {
-  return absl::FailedPreconditionError(absl::StrCat(device, " still has bindings"));
-}
-
-absl::Status NotAttached(absl::string_view message) {
-  return WithReason(absl::FailedPreconditionError(message), "DEVICE_NOT_ATTACHED");
-}
-
-std::string DescribeRegion(const Bdf& device, const MemoryRegion& region) {
-  return absl::StrCat("guest memory 0x", absl::Hex(region.guest_address), " size 0x",
-                      absl::Hex(region.size), " of ", device);
-}
-
-}  // namespace
 
 Type1AddressSpace::Type1AddressSpace(kernel::Syscalls& syscalls, AttachedDevices& attached_devices)
     : syscalls_(syscalls), attached_devices_(attached_devices) {}
@@ -48,19 +27,12 @@ Type1AddressSpace::~Type1AddressSpace() {
 
 absl::StatusOr<Type1AddressSpace::Attachment*> Type1AddressSpace::Find(const Bdf& device) {
   const auto found = attachments_.find(device);
-  if (found == attachments_.end()) return NotAttached(absl::StrCat(device, " is not attached"));
+  if (found == attachments_.end()) return DeviceNotAttached(device);
   return &found->second;
 }
 
-bool Type1AddressSpace::HasBindings(const Bdf& device) const {
-  const auto first = state_.bindings.lower_bound({device, 0});
-  return first != state_.bindings.end() && first->first.device == device;
-}
-
 absl::Status Type1AddressSpace::Attach(const Bdf& device) {
-  if (attachments_.contains(device)) {
-    return absl::AlreadyExistsError(absl::StrCat(device, " is attached"));
-  }
+  if (attachments_.contains(device)) return AlreadyAttached(device);
   ASSIGN_OR_RETURN(std::unique_ptr<Type1Container> container,
                    Type1Container::Open(syscalls_, device));
   ASSIGN_OR_RETURN(VfioDevice opened, container->OpenDevice());
@@ -82,10 +54,8 @@ void Type1AddressSpace::Release(const Bdf& device) {
 }
 
 absl::Status Type1AddressSpace::Detach(const Bdf& device) {
-  if (!attachments_.contains(device)) {
-    return absl::NotFoundError(absl::StrCat(device, " is not attached"));
-  }
-  if (HasBindings(device)) return StillBound(device);
+  if (!attachments_.contains(device)) return NothingToDetach(device);
+  if (HasBindings(state_, device)) return StillBound(device);
   // PASIDs belong to the process: without a container of ours nobody could free them while
   // another address space keeps the process's set alive.
   while (attachments_.size() == 1 && !state_.pasids.empty()) {
@@ -104,24 +74,15 @@ absl::Status Type1AddressSpace::Map(const Bdf& device, const MemoryRegion& regio
 
 absl::Status Type1AddressSpace::Unmap(const Bdf& device, const MemoryRegion& region) {
   ASSIGN_OR_RETURN(Attachment * attachment, Find(device));
-  const auto memory = state_.memory.find(device);
-  if (memory == state_.memory.end() || !memory->second.contains(region)) {
-    return absl::NotFoundError(
-        absl::StrCat(DescribeRegion(device, region), " is not mapped as such"));
-  }
+  RETURN_IF_ERROR(CheckMapped(state_, device, region));
   ASSIGN_OR_RETURN(const uint64_t unmapped, attachment->container->Unmap(region));
-  memory->second.erase(region);
-  if (memory->second.empty()) state_.memory.erase(memory);
-  if (unmapped == region.size) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat("only ", unmapped, " bytes were mapped of ", DescribeRegion(device, region)));
+  EraseRegion(device, region, &state_);
+  return CheckUnmapped(device, region, unmapped);
 }
 
 absl::Status Type1AddressSpace::AllocatePasid(uint32_t pasid) {
-  if (attachments_.empty()) return NotAttached("no device is attached");
-  if (state_.pasids.contains(pasid)) {
-    return absl::AlreadyExistsError(absl::StrCat("pasid ", pasid, " is allocated"));
-  }
+  if (attachments_.empty()) return NoDeviceAttached();
+  if (state_.pasids.contains(pasid)) return PasidAlreadyAllocated(pasid);
   Type1Container& container = *attachments_.begin()->second.container;
   RETURN_IF_ERROR(ValidatePasid(pasid, container.capabilities()));
   RETURN_IF_ERROR(container.AllocatePasid(pasid));
@@ -130,12 +91,7 @@ absl::Status Type1AddressSpace::AllocatePasid(uint32_t pasid) {
 }
 
 absl::Status Type1AddressSpace::FreePasid(uint32_t pasid) {
-  if (!state_.pasids.contains(pasid)) {
-    return absl::NotFoundError(absl::StrCat("pasid ", pasid, " is not allocated here"));
-  }
-  for (const auto& [key, table] : state_.bindings) {
-    if (key.pasid == pasid) return StillBound(key.device);
-  }
+  RETURN_IF_ERROR(CheckMayFreePasid(state_, pasid));
   RETURN_IF_ERROR(attachments_.begin()->second.container->FreePasid(pasid));
   state_.pasids.erase(pasid);
   return absl::OkStatus();
@@ -144,12 +100,8 @@ absl::Status Type1AddressSpace::FreePasid(uint32_t pasid) {
 absl::StatusOr<Type1Container*> Type1AddressSpace::PrepareBind(const BindingKey& key,
                                                                const PageTable& table) {
   ASSIGN_OR_RETURN(Attachment * attachment, Find(key.device));
-  RETURN_IF_ERROR(ValidateVtdBinding(key, table, attachment->container->capabilities()));
-  if (!state_.pasids.contains(key.pasid)) {
-    return WithReason(
-        absl::FailedPreconditionError(absl::StrCat("pasid ", key.pasid, " is not allocated here")),
-        "PASID_NOT_ALLOCATED");
-  }
+  RETURN_IF_ERROR(ValidateBinding(key, table, attachment->container->capabilities()));
+  RETURN_IF_ERROR(CheckPasidAllocated(state_, key.pasid));
   return attachment->container.get();
 }
 
@@ -167,11 +119,7 @@ absl::Status Type1AddressSpace::BindUnbound(Type1Container& container, const Bin
 
 absl::Status Type1AddressSpace::Bind(const BindingKey& key, const PageTable& table) {
   ASSIGN_OR_RETURN(Type1Container * container, PrepareBind(key, table));
-  if (state_.bindings.contains(key)) {
-    return WithReason(absl::AlreadyExistsError(absl::StrCat("pasid ", key.pasid, " of ", key.device,
-                                                            " is already bound")),
-                      "PASID_CONFLICT");
-  }
+  if (state_.bindings.contains(key)) return AlreadyBound(key);
   return BindUnbound(*container, key, table);
 }
 
@@ -203,11 +151,8 @@ absl::Status Type1AddressSpace::Unbind(const BindingKey& key) {
 absl::Status Type1AddressSpace::Invalidate(const BindingKey& key, uint64_t address, uint64_t size) {
   ASSIGN_OR_RETURN(Attachment * attachment, Find(key.device));
   if (!state_.bindings.contains(key)) return NotBound(key);
+  RETURN_IF_ERROR(CheckInvalidationRange(address, size));
   if (size == 0) return attachment->container->Invalidate(key.pasid);
-  if (address + (size - 1) < address) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("0x", absl::Hex(address), " size 0x", absl::Hex(size), " goes beyond 2^64"));
-  }
   return attachment->container->InvalidateRange(key.pasid, address, size);
 }
 
@@ -231,7 +176,7 @@ absl::StatusOr<uint64_t> Type1AddressSpace::RegionSize(const Bdf& device, uint32
 
 absl::Status Type1AddressSpace::Reset(const Bdf& device) {
   ASSIGN_OR_RETURN(Attachment * attachment, Find(device));
-  if (HasBindings(device)) return StillBound(device);
+  if (HasBindings(state_, device)) return StillBound(device);
   return attachment->device.Reset();
 }
 

@@ -51,8 +51,6 @@ class Type1AddressSpace final : public AddressSpace {
   };
 
   absl::StatusOr<Attachment*> Find(const Bdf& device);
-  // Whether any binding is on `device`.
-  bool HasBindings(const Bdf& device) const;
   // Whether `table` may be bound there: attached, valid, the PASID this address space's own.
   absl::StatusOr<Type1Container*> PrepareBind(const BindingKey& key, const PageTable& table);
   // Binds what is not bound. A failure leaves nothing bound.

@@ -1,8 +1,6 @@
 #include "agent/vfio/type1_backend.h"
 
-#include <string>
-
-#include "agent/core/kernel_error.h"
+#include "agent/vfio/explained_open.h"
 #include "agent/vfio/type1_address_space.h"
 #include "agent/vfio/type1_open.h"
 
@@ -12,11 +10,7 @@ absl::StatusOr<DeviceCapabilities> Type1Backend::Probe(const Bdf& device) {
   if (const auto attached = attached_devices_.Find(device)) return *attached;
   const absl::StatusOr<NestingGroup> opened = OpenNestingGroup(syscalls_, device);
   if (opened.ok()) return opened->capabilities;
-  if (!absl::IsFailedPrecondition(opened.status())) return opened.status();
-  DeviceCapabilities unusable;
-  unusable.reason = GetReason(opened.status());
-  unusable.message = std::string(opened.status().message());
-  return unusable;
+  return CapabilitiesOrRefusal(opened.status());
 }
 
 absl::StatusOr<std::unique_ptr<AddressSpace>> Type1Backend::CreateAddressSpace() {

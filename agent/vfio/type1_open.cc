@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "agent/core/kernel_error.h"
 #include "agent/kernel/uapi/vfio_type1_nesting.h"
+#include "agent/vfio/explained_open.h"
 #include "agent/vfio/pci_inventory.h"
 #include "agent/vfio/refusal.h"
 #include "agent/vfio/type1_capability.h"
@@ -32,52 +33,9 @@ constexpr int kMaxInfoCalls = 4;
 constexpr uint32_t kNeededFeatures =
     uapi::IOMMU_NESTING_FEAT_SYSWIDE_PASID | uapi::IOMMU_NESTING_FEAT_BIND_PGTBL;
 
-// `refusal` with the failed call that led to it.
-absl::Status BecauseOf(const absl::Status& cause, const absl::Status& refusal) {
-  return WithReason(WithMessage(cause, refusal.code(),
-                                absl::StrCat(refusal.message(), " (", cause.message(), ")")),
-                    GetReason(refusal));
-}
-
-int ErrnoOf(const absl::Status& status) {
-  const auto error = GetKernelError(status);
-  return error.has_value() ? error->error_number : 0;
-}
-
-absl::StatusOr<PciFunction> FindFunction(kernel::Syscalls& syscalls, const Bdf& device) {
-  ASSIGN_OR_RETURN(PciFunction function, ReadPciFunction(syscalls, device));
-  RETURN_IF_ERROR(CheckHasGroup(function));
-  RETURN_IF_ERROR(CheckDriver(function));
-  return function;
-}
-
-// Opens a node of /dev/vfio for a device. Other errors than a missing right or node are the
-// caller's.
-absl::StatusOr<VfioFile> OpenNode(kernel::Syscalls& syscalls, const std::string& path,
-                                  const Bdf& device) {
-  absl::StatusOr<VfioFile> file = VfioFile::Open(syscalls, path, device);
-  switch (ErrnoOf(file.status())) {
-    case EACCES:
-    case EPERM:
-      return BecauseOf(
-          file.status(),
-          Refuse("PERMISSION", absl::StrCat("give the agent read and write access to ", path),
-                 absl::StatusCode::kPermissionDenied));
-    case ENOENT:
-    case ENODEV:
-    case ENXIO:
-      return BecauseOf(
-          file.status(),
-          Refuse("NO_VFIO", absl::StrCat("VFIO does not offer ", path,
-                                         ": load it with `modprobe vfio-pci`; in a mount namespace "
-                                         "of its own the agent needs the host's /dev/vfio")));
-    default:
-      return file;
-  }
-}
-
 absl::StatusOr<VfioFile> OpenContainer(kernel::Syscalls& syscalls, const Bdf& device) {
-  ASSIGN_OR_RETURN(VfioFile container, OpenNode(syscalls, std::string(kContainerPath), device));
+  ASSIGN_OR_RETURN(VfioFile container,
+                   OpenNode(syscalls, std::string(kContainerPath), device, NoVfio));
   ASSIGN_OR_RETURN(const int version, container.Ioctl({.operation = "VFIO_GET_API_VERSION",
                                                        .request = uapi::VFIO_GET_API_VERSION,
                                                        .on_signal = OnSignal::kRepeat}));
@@ -96,11 +54,7 @@ absl::StatusOr<VfioFile> OpenContainer(kernel::Syscalls& syscalls, const Bdf& de
 }
 
 absl::Status GroupBusy(const PciFunction& function) {
-  return Refuse("GROUP_BUSY",
-                absl::StrCat("IOMMU group ", function.iommu_group, " of ", function.bdf,
-                             " is in use: find the other owner with `fuser -v /dev/vfio/",
-                             function.iommu_group, "` and end it"),
-                absl::StatusCode::kUnavailable);
+  return NodeBusy(function, absl::StrCat("/dev/vfio/", function.iommu_group));
 }
 
 absl::Status CheckGroup(const VfioFile& group, const PciFunction& function) {
@@ -121,7 +75,7 @@ absl::Status CheckGroup(const VfioFile& group, const PciFunction& function) {
 
 absl::StatusOr<VfioFile> OpenGroup(kernel::Syscalls& syscalls, const PciFunction& function) {
   absl::StatusOr<VfioFile> group =
-      OpenNode(syscalls, absl::StrCat("/dev/vfio/", function.iommu_group), function.bdf);
+      OpenNode(syscalls, absl::StrCat("/dev/vfio/", function.iommu_group), function.bdf, NoVfio);
   if (ErrnoOf(group.status()) == EBUSY) return BecauseOf(group.status(), GroupBusy(function));
   if (!group.ok()) return group.status();
   RETURN_IF_ERROR(CheckGroup(*group, function));
@@ -253,7 +207,7 @@ absl::StatusOr<DeviceCapabilities> Usable(kernel::Syscalls& syscalls,
 }  // namespace
 
 absl::StatusOr<NestingGroup> OpenNestingGroup(kernel::Syscalls& syscalls, const Bdf& device) {
-  ASSIGN_OR_RETURN(const PciFunction function, FindFunction(syscalls, device));
+  ASSIGN_OR_RETURN(const PciFunction function, FindVfioFunction(syscalls, device));
   NestingGroup opened;
   ASSIGN_OR_RETURN(opened.container, OpenContainer(syscalls, device));
   ASSIGN_OR_RETURN(opened.group, OpenGroup(syscalls, function));

@@ -19,6 +19,9 @@ class VfioDevice {
   // Takes over the device descriptor in `file`, of `syscalls`, which must outlive this.
   VfioDevice(kernel::Syscalls& syscalls, VfioFile file);
 
+  // For other calls on the descriptor.
+  const VfioFile& file() const { return file_; }
+
   // Bytes; 0: the device has none of that index.
   absl::StatusOr<uint64_t> RegionSize(uint32_t region);
   // The bytes moved, which may be fewer than asked for. OUT_OF_RANGE: not inside the region.

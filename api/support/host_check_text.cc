@@ -67,6 +67,17 @@ std::string Has(bool is_known, bool has, absl::string_view what) {
   return absl::StrCat(has ? "" : "no ", what);
 }
 
+absl::string_view InterfaceText(v1::IommuInterface interface) {
+  switch (interface) {
+    case v1::IOMMU_INTERFACE_TYPE1:
+      return "type1 (/dev/vfio/vfio)";
+    case v1::IOMMU_INTERFACE_IOMMUFD:
+      return "iommufd (/dev/iommu)";
+    default:
+      return "unknown";
+  }
+}
+
 std::string IommuText(const v1::IommuUnit& unit) {
   if (!unit.vtd()) return absl::StrCat(unit.name(), ": not VT-d");
   const std::string pasids = unit.has_pasid_bits() ? absl::StrCat(unit.pasid_bits()) : "unknown";
@@ -165,7 +176,8 @@ std::string SummaryText(const v1::HostCheck& check) {
 }  // namespace
 
 std::string HostCheckText(const v1::HostCheck& check) {
-  std::string text = absl::StrCat(KernelText(check.kernel()), IommusText(check),
+  std::string text = absl::StrCat(KernelText(check.kernel()), "Interface    ",
+                                  InterfaceText(check.iommu_interface()), "\n", IommusText(check),
                                   MemoryLockText(check.memory_lock()));
   if (!check.devices().empty()) {
     std::vector<Row> rows = {
