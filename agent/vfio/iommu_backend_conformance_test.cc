@@ -23,14 +23,12 @@ struct Implementation {
   const char* name;
   std::function<std::unique_ptr<TestMachine>()> make_machine;
 };
-void PrintTo(const Implementation& implementation, std::ostream* out) {
-  *out << implementation.name;
-}
-
+void PrintTo(const Implementation& row, std::ostream* out) { *out << row.name; }
 std::string NameOf(const testing::TestParamInfo<Implementation>& row) { return row.param.name; }
 
-constexpr PageTable kTable{.root = 0x10000};
-constexpr PageTable kOtherTable{.root = 0x20000};
+// In the machine's memory.
+constexpr PageTable kTable{.root = 0x1234'1000};
+constexpr PageTable kOtherTable{.root = 0x1234'2000};
 
 class IommuBackendConformance : public testing::TestWithParam<Implementation> {
  protected:
@@ -296,7 +294,7 @@ TEST_P(IommuBackendConformance, WrongTableIsRefusedBeforeTheKernelIsAsked) {
 
 TEST_P(IommuBackendConformance, PasidOfAnotherAddressSpaceIsNotBound) {
   PrepareBound();
-  const std::unique_ptr<AddressSpace> neighbour = NewSpace();
+  const auto neighbour = NewSpace();
   ASSERT_TRUE(neighbour->Attach(other_device_).ok());
   ASSERT_TRUE(neighbour->Map(other_device_, machine_->memory()).ok());
   ExpectCode(neighbour->Bind({other_device_, 5}, kTable), absl::StatusCode::kFailedPrecondition);
@@ -310,13 +308,12 @@ TEST_P(IommuBackendConformance, ReplaceChangesTheRoot) {
   EXPECT_THAT(Held().roots, ElementsAre(Pair(key(), kOtherTable.root)));
 }
 
-// The kernel refuses a root beyond mapped memory, which validation cannot know.
-TEST_P(IommuBackendConformance, ReplaceThatTheKernelRefusesKeepsTheOldRoot) {
+// type1: by the kernel; iommufd: by the backend, since the kernel would take it.
+TEST_P(IommuBackendConformance, ReplaceByARootOutsideMemoryKeepsTheOldRoot) {
   PrepareBound();
   const PageTable beyond{.root = uint64_t{1} << 40};
   const absl::Status status = space_->Replace(key(), beyond);
   ExpectCode(status, absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(GetKernelError(status), testing::Ne(std::nullopt));
   EXPECT_THAT(space_->state().bindings, ElementsAre(Pair(key(), kTable)));
   EXPECT_THAT(Held().roots, ElementsAre(Pair(key(), kTable.root)));
 }
@@ -390,10 +387,13 @@ TEST_P(IommuBackendConformance, ResetNeedsTheBindingsGone) {
   EXPECT_TRUE(space_->Reset(device_).ok());
 }
 
+// Where each interface nests PASIDs; iommu_personality_test.cc has the other kernels.
 INSTANTIATE_TEST_SUITE_P(Backends, IommuBackendConformance,
-                         testing::Values(Implementation{"Type1OnTheSeries", MakeType1TestMachine},
-                                         Implementation{"Type1OverSockets",
-                                                        MakeType1SimkernelTestMachine}),
+                         testing::Values(Implementation{"Type1", MakeType1Machine},
+                                         Implementation{"Type1OverSockets", MakeType1SocketMachine},
+                                         Implementation{"Iommufd", MakeIommufdMachine},
+                                         Implementation{"IommufdOverSockets",
+                                                        MakeIommufdSocketMachine}),
                          NameOf);
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "agent/kernel/sim_kernel.h"
 #include "agent/simkernel/test_simkernel.h"
 #include "agent/vfio/iommu_backend.h"
+#include "agent/vfio/iommufd_backend.h"
 #include "agent/vfio/test_syscalls.h"
 #include "agent/vfio/type1_backend.h"
 
@@ -44,31 +45,37 @@ class TestMachine {
   virtual HeldByKernel Held() const = 0;
 };
 
-// A process with the type1 backend, whose system calls can be watched.
-class Type1TestProcess {
+// The kernel's interface that a process uses.
+enum class Interface { kType1, kIommufd };
+
+// A process with a backend, whose system calls can be watched.
+class TestProcess {
  public:
-  explicit Type1TestProcess(std::unique_ptr<kernel::Syscalls> process)
-      : process_(std::move(process)), syscalls_(*process_), backend_(syscalls_) {}
+  TestProcess(std::unique_ptr<kernel::Syscalls> process, Interface interface)
+      : process_(std::move(process)), syscalls_(*process_) {
+    if (interface == Interface::kType1) backend_ = std::make_unique<Type1Backend>(syscalls_);
+    if (interface == Interface::kIommufd) backend_ = std::make_unique<IommufdBackend>(syscalls_);
+  }
   TestSyscalls& syscalls() { return syscalls_; }
-  Type1Backend& backend() { return backend_; }
+  IommuBackend& backend() { return *backend_; }
 
  private:
   const std::unique_ptr<kernel::Syscalls> process_;
   TestSyscalls syscalls_;
-  Type1Backend backend_;
+  std::unique_ptr<IommuBackend> backend_;
 };
 
 // A simulated kernel of the nesting series, unless told otherwise, and one process.
-class Type1TestMachine final : public TestMachine {
+class SimTestMachine final : public TestMachine {
  public:
   // How processes reach the kernel: by function calls, or over the sockets of nestor-simkernel.
   enum class Road { kCalls, kSockets };
 
-  explicit Type1TestMachine(const kernel::SimMachine& machine = kernel::DefaultSimMachine(2),
-                            Road road = Road::kCalls);
+  explicit SimTestMachine(const kernel::SimMachine& machine = kernel::DefaultSimMachine(2),
+                          Road road = Road::kCalls, Interface interface = Interface::kType1);
 
   // On the road of sockets each has descriptors of its own, but all have one address space.
-  std::unique_ptr<Type1TestProcess> NewProcess();
+  std::unique_ptr<TestProcess> NewProcess();
   TestSyscalls& syscalls() { return process_->syscalls(); }
   // The node of the first device's group.
   std::string group_path() const;
@@ -86,19 +93,39 @@ class Type1TestMachine final : public TestMachine {
     std::array<std::byte, kMemorySize> bytes;
   };
 
+  HeldByKernel HeldByType1() const;
+  HeldByKernel HeldByIommufd() const;
+
   const kernel::SimMachine machine_;
+  const Interface interface_;
   const std::unique_ptr<Memory> memory_ = std::make_unique<Memory>();
   kernel::SimKernel kernel_;
   const std::unique_ptr<kernel::TestSimkernel> simkernel_;  // null: function calls
-  const std::unique_ptr<Type1TestProcess> process_;
+  const std::unique_ptr<TestProcess> process_;
 };
 
-inline std::unique_ptr<TestMachine> MakeType1TestMachine() {
-  return std::make_unique<Type1TestMachine>();
+// A kernel with iommufd.
+inline kernel::SimMachine Linux72Machine() {
+  kernel::SimMachine machine = kernel::DefaultSimMachine(2);
+  machine.personality = kernel::SimPersonality::kLinux7_2;
+  return machine;
 }
-inline std::unique_ptr<TestMachine> MakeType1SimkernelTestMachine() {
-  return std::make_unique<Type1TestMachine>(kernel::DefaultSimMachine(2),
-                                            Type1TestMachine::Road::kSockets);
+
+// Machines on which PASIDs nest, inside the test and as another process.
+inline std::unique_ptr<TestMachine> MakeType1Machine() {
+  return std::make_unique<SimTestMachine>();
+}
+inline std::unique_ptr<TestMachine> MakeType1SocketMachine() {
+  return std::make_unique<SimTestMachine>(kernel::DefaultSimMachine(2),
+                                          SimTestMachine::Road::kSockets);
+}
+inline std::unique_ptr<TestMachine> MakeIommufdMachine() {
+  return std::make_unique<SimTestMachine>(Linux72Machine(), SimTestMachine::Road::kCalls,
+                                          Interface::kIommufd);
+}
+inline std::unique_ptr<TestMachine> MakeIommufdSocketMachine() {
+  return std::make_unique<SimTestMachine>(Linux72Machine(), SimTestMachine::Road::kSockets,
+                                          Interface::kIommufd);
 }
 
 }  // namespace nestor::agent

@@ -87,7 +87,7 @@ class Type1BackendTest : public testing::Test {
   BindingKey key() const { return {device_, 5}; }
   TestSyscalls& syscalls() { return machine_.syscalls(); }
 
-  Type1TestMachine machine_;
+  SimTestMachine machine_;
   const Bdf device_;
   std::unique_ptr<AddressSpace> space_;
 };
@@ -197,7 +197,7 @@ TEST_F(Type1BackendTest, RangeBeyondOneBlockDropsTheWholePasid) {
 // PASIDs
 
 TEST_F(Type1BackendTest, PasidOfAnotherProcessIsTaken) {
-  const std::unique_ptr<Type1TestProcess> other = machine_.NewProcess();
+  const std::unique_ptr<TestProcess> other = machine_.NewProcess();
   const std::unique_ptr<AddressSpace> holder = *other->backend().CreateAddressSpace();
   ASSERT_TRUE(holder->Attach(machine_.devices().at(1)).ok());
   ASSERT_TRUE(holder->AllocatePasid(5).ok());

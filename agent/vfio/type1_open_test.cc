@@ -27,7 +27,7 @@ using ::testing::IsEmpty;
 using Call = TestSyscalls::Call;
 
 // Probes and attaches; both must refuse alike and leave nothing open. The reason.
-std::string ReasonOfRefusal(Type1TestMachine& machine, absl::StatusCode code,
+std::string ReasonOfRefusal(SimTestMachine& machine, absl::StatusCode code,
                             std::string* message = nullptr) {
   const Bdf device = machine.devices().at(0);
   const absl::Status attached = (*machine.backend().CreateAddressSpace())->Attach(device);
@@ -63,7 +63,7 @@ class FailedCallTest : public testing::TestWithParam<FailedCall> {};
 
 TEST_P(FailedCallTest, HasItsReasonAndKeepsTheErrno) {
   const FailedCall& row = GetParam();
-  Type1TestMachine machine;
+  SimTestMachine machine;
   const std::string group_path = machine.group_path();
   const std::string path = std::string(row.path) == "group" ? group_path : row.path;
   machine.syscalls().Start([&](const Call& call) {
@@ -115,7 +115,7 @@ INSTANTIATE_TEST_SUITE_P(
 // An answer that rules the device out.
 
 TEST(OpenNestingGroupTest, OtherVersionOfVfioIsNoVfio) {
-  Type1TestMachine machine;
+  SimTestMachine machine;
   machine.syscalls().Start([](const Call& call) {
     return call.request == uapi::VFIO_GET_API_VERSION ? TestSyscalls::Outcome{.answer = 1}
                                                       : TestSyscalls::Pass();
@@ -124,7 +124,7 @@ TEST(OpenNestingGroupTest, OtherVersionOfVfioIsNoVfio) {
 }
 
 TEST(OpenNestingGroupTest, GroupInAnotherContainerIsBusy) {
-  Type1TestMachine machine;
+  SimTestMachine machine;
   machine.syscalls().Start([](const Call& call) {
     if (call.request != uapi::VFIO_GROUP_GET_STATUS) return TestSyscalls::Pass();
     TestSyscalls::ArgumentOf<uapi::vfio_group_status>(call).flags =
@@ -135,7 +135,7 @@ TEST(OpenNestingGroupTest, GroupInAnotherContainerIsBusy) {
 }
 
 TEST(OpenNestingGroupTest, InfoThatNeverEndsIsNotFollowed) {
-  Type1TestMachine machine;
+  SimTestMachine machine;
   machine.syscalls().Start([](const Call& call) {
     if (call.request != uapi::VFIO_IOMMU_GET_INFO) return TestSyscalls::Pass();
     TestSyscalls::ArgumentOf<uapi::vfio_iommu_type1_info>(call).argsz += 8;
@@ -145,7 +145,7 @@ TEST(OpenNestingGroupTest, InfoThatNeverEndsIsNotFollowed) {
 }
 
 TEST(OpenNestingGroupTest, NestingCallsAreMadeOnlyAfterTheCapability) {
-  Type1TestMachine machine;
+  SimTestMachine machine;
   ASSERT_TRUE(OpenNestingGroup(machine.syscalls(), machine.devices().at(0)).ok());
   bool has_info = false;
   for (const Call& call : machine.syscalls().calls()) {
@@ -160,7 +160,7 @@ TEST(OpenNestingGroupTest, NestingCallsAreMadeOnlyAfterTheCapability) {
 // A machine that is not fit.
 
 TEST(OpenNestingGroupTest, DeviceWithoutIommuIsNoIommuGroup) {
-  Type1TestMachine unfit;
+  SimTestMachine unfit;
   unfit.syscalls().Start([](const Call& call) {
     return call.name == "readlink" && absl::EndsWith(call.path, "/iommu_group")
                ? TestSyscalls::Fail(ENOENT)
@@ -173,7 +173,7 @@ TEST(OpenNestingGroupTest, DeviceOfAHostDriverIsDriverNotVfio) {
   for (const char* driver : {"nvme", ""}) {
     kernel::SimMachine machine = kernel::DefaultSimMachine(1);
     machine.devices[0].driver = driver;
-    Type1TestMachine unfit(machine);
+    SimTestMachine unfit(machine);
     std::string message;
     EXPECT_THAT(ReasonOfRefusal(unfit, kFailed, &message), Eq("DRIVER_NOT_VFIO"));
     EXPECT_THAT(message, HasSubstr("driverctl set-override 0000:01:00.0 vfio-pci"));
@@ -184,7 +184,7 @@ TEST(OpenNestingGroupTest, GroupWithAHostDriverIsNotViableAndNamesTheSibling) {
   kernel::SimMachine machine = kernel::DefaultSimMachine(2);
   machine.devices[1].iommu_group = machine.devices[0].iommu_group;
   machine.devices[1].driver = "nvme";
-  Type1TestMachine unfit(machine);
+  SimTestMachine unfit(machine);
   std::string message;
   EXPECT_THAT(ReasonOfRefusal(unfit, kFailed, &message), Eq("GROUP_NOT_VIABLE"));
   EXPECT_THAT(message, HasSubstr("0000:02:00.0"));
@@ -193,7 +193,7 @@ TEST(OpenNestingGroupTest, GroupWithAHostDriverIsNotViableAndNamesTheSibling) {
 TEST(OpenNestingGroupTest, GroupOfTwoForVfioIsShared) {
   kernel::SimMachine machine = kernel::DefaultSimMachine(2);
   machine.devices[1].iommu_group = machine.devices[0].iommu_group;
-  Type1TestMachine unfit(machine);
+  SimTestMachine unfit(machine);
   std::string message;
   EXPECT_THAT(ReasonOfRefusal(unfit, kFailed, &message), Eq("GROUP_SHARED"));
   EXPECT_THAT(message, HasSubstr("0000:02:00.0"));
@@ -204,7 +204,7 @@ TEST(OpenNestingGroupTest, MainlineKernelsDoNotNestAndAreNotAskedTo) {
        {kernel::SimPersonality::kLinux6_12, kernel::SimPersonality::kLinux7_2}) {
     kernel::SimMachine machine = kernel::DefaultSimMachine(1);
     machine.personality = personality;
-    Type1TestMachine unfit(machine);
+    SimTestMachine unfit(machine);
     EXPECT_THAT(ReasonOfRefusal(unfit, kFailed), Eq(kKernel));
     EXPECT_THAT(unfit.syscalls().Arguments(uapi::VFIO_IOMMU_NESTING_OP), IsEmpty());
     EXPECT_THAT(unfit.syscalls().Arguments(uapi::VFIO_IOMMU_PASID_REQUEST), IsEmpty());
@@ -214,19 +214,19 @@ TEST(OpenNestingGroupTest, MainlineKernelsDoNotNestAndAreNotAskedTo) {
 TEST(OpenNestingGroupTest, KernelWithoutPasidSupportOfVfioDoesNotNest) {
   kernel::SimMachine machine = kernel::DefaultSimMachine(1);
   machine.iommu.vfio_pasid = false;
-  Type1TestMachine unfit(machine);
+  SimTestMachine unfit(machine);
   EXPECT_THAT(ReasonOfRefusal(unfit, kFailed), Eq(kKernel));
 }
 
 TEST(OpenNestingGroupTest, HardwareWithoutNestingIsToldFromTheKernel) {
   kernel::SimMachine machine = kernel::DefaultSimMachine(1);
   machine.iommu.nesting = false;
-  Type1TestMachine without_nesting(machine);
+  SimTestMachine without_nesting(machine);
   EXPECT_THAT(ReasonOfRefusal(without_nesting, kFailed), Eq(kHardware));
 
   machine = kernel::DefaultSimMachine(1);
   machine.iommu.nesting_format = uapi::IOMMU_PASID_FORMAT_NONE;
-  Type1TestMachine without_format(machine);
+  SimTestMachine without_format(machine);
   EXPECT_THAT(ReasonOfRefusal(without_format, kFailed), Eq(kHardware));
 }
 
@@ -235,7 +235,7 @@ TEST(OpenNestingGroupTest, HardwareWithoutABindingFeatureDoesNotNest) {
        {uapi::IOMMU_NESTING_FEAT_SYSWIDE_PASID, uapi::IOMMU_NESTING_FEAT_BIND_PGTBL}) {
     kernel::SimMachine machine = kernel::DefaultSimMachine(1);
     machine.iommu.nesting_features &= ~missing;
-    Type1TestMachine unfit(machine);
+    SimTestMachine unfit(machine);
     EXPECT_THAT(ReasonOfRefusal(unfit, kFailed), Eq(kHardware));
   }
 }
@@ -243,7 +243,7 @@ TEST(OpenNestingGroupTest, HardwareWithoutABindingFeatureDoesNotNest) {
 TEST(OpenNestingGroupTest, IommuWithoutPasidsIsPasidUnsupported) {
   kernel::SimMachine machine = kernel::DefaultSimMachine(1);
   machine.iommu.pasid_bits = 0;
-  Type1TestMachine unfit(machine);
+  SimTestMachine unfit(machine);
   EXPECT_THAT(ReasonOfRefusal(unfit, kFailed), Eq("PASID_UNSUPPORTED"));
 }
 
@@ -251,7 +251,7 @@ TEST(OpenNestingGroupTest, DeviceOfFewerPasidBitsIsPasidUnsupported) {
   for (const uint32_t bits : {0U, 16U}) {
     kernel::SimMachine machine = kernel::DefaultSimMachine(1);
     machine.devices[0].pasid_bits = bits;
-    Type1TestMachine unfit(machine);
+    SimTestMachine unfit(machine);
     EXPECT_THAT(ReasonOfRefusal(unfit, kFailed), Eq("PASID_UNSUPPORTED"));
   }
 }
@@ -259,14 +259,14 @@ TEST(OpenNestingGroupTest, DeviceOfFewerPasidBitsIsPasidUnsupported) {
 TEST(OpenNestingGroupTest, ProcessorsWithoutFiveLevelsTakeThemFromTheIommu) {
   kernel::SimMachine machine = kernel::DefaultSimMachine(1);
   machine.iommu.cpu_5_levels = false;
-  Type1TestMachine plain(machine);
+  SimTestMachine plain(machine);
   EXPECT_FALSE(plain.backend().Probe(machine.devices[0].bdf)->five_level);
 }
 
 TEST(OpenNestingGroupTest, HostWhosePasidsAreAllReservedIsPasidQuota) {
   kernel::SimMachine machine = kernel::DefaultSimMachine(2);
   machine.iommu.pasid_quota = machine.iommu.pasid_capacity;
-  Type1TestMachine full(machine);
+  SimTestMachine full(machine);
   const auto owner = full.NewProcess();
   const std::unique_ptr<AddressSpace> space = *owner->backend().CreateAddressSpace();
   ASSERT_TRUE(space->Attach(machine.devices[1].bdf).ok());
@@ -281,7 +281,7 @@ TEST(OpenNestingGroupTest, CapabilitiesAreTheHardwares) {
   machine.iommu.first_level_5_levels = false;
   machine.iommu.supervisor_requests = false;
   machine.iommu.extended_accessed_flag = false;
-  Type1TestMachine plain(machine);
+  SimTestMachine plain(machine);
   EXPECT_THAT(*plain.backend().Probe(machine.devices[0].bdf),
               Eq(DeviceCapabilities{.granularity = NestGranularity::kPasid,
                                     .pasid_bits = 20,
@@ -291,7 +291,7 @@ TEST(OpenNestingGroupTest, CapabilitiesAreTheHardwares) {
                                     .extended_access_flag = false,
                                     .reason = "",
                                     .message = ""}));
-  Type1TestMachine full;
+  SimTestMachine full;
   EXPECT_THAT(*full.backend().Probe(full.devices().at(0)),
               Eq(DeviceCapabilities{.granularity = NestGranularity::kPasid,
                                     .pasid_bits = 20,

@@ -9,7 +9,6 @@
 
 #include "agent/vfio/test_machine.h"
 #include "agent/vfio/test_syscalls.h"
-#include "agent/vfio/type1_backend.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -18,8 +17,8 @@ namespace {
 
 using ::testing::Eq;
 
-constexpr PageTable kTable{.root = 0x10000};
-constexpr PageTable kOtherTable{.root = 0x20000};
+constexpr PageTable kTable{.root = 0x1234'1000};
+constexpr PageTable kOtherTable{.root = 0x1234'2000};
 
 // Which calls fail.
 enum class Failing {
@@ -34,7 +33,7 @@ struct Operation {
   std::function<absl::Status(AddressSpace&, TestMachine&)> run;
 };
 
-using EverySyscallParam = std::tuple<Operation, Failing, int>;
+using EverySyscallParam = std::tuple<Interface, Operation, Failing, int>;
 
 BindingKey Key(TestMachine& machine) { return {machine.devices().at(0), 5}; }
 
@@ -91,11 +90,17 @@ std::vector<Operation> Operations() {
   };
 }
 
-// What the kernel holds for a state.
-HeldByKernel Expected(const AddressSpaceState& state) {
+SimTestMachine MakeMachine(Interface interface) {
+  return SimTestMachine(
+      interface == Interface::kType1 ? kernel::DefaultSimMachine(2) : Linux72Machine(),
+      SimTestMachine::Road::kCalls, interface);
+}
+
+// What the kernel holds for a state. PASIDs are its own with type1 only.
+HeldByKernel Expected(const AddressSpaceState& state, Interface interface) {
   HeldByKernel held;
   held.devices = static_cast<int>(state.devices.size());
-  held.pasids = static_cast<int>(state.pasids.size());
+  if (interface == Interface::kType1) held.pasids = static_cast<int>(state.pasids.size());
   for (const auto& [device, regions] : state.memory) {
     held.mappings += static_cast<int>(regions.size());
   }
@@ -106,11 +111,11 @@ HeldByKernel Expected(const AddressSpaceState& state) {
 class EverySyscallTest : public testing::TestWithParam<EverySyscallParam> {};
 
 TEST_P(EverySyscallTest, LeavesRecordTrueAndNothingBehind) {
-  const auto& [operation, failing, error] = GetParam();
+  const auto& [interface, operation, failing, error] = GetParam();
   bool was_reached = true;
   for (int n = 1; was_reached; ++n) {
     SCOPED_TRACE(testing::Message() << "call " << n);
-    Type1TestMachine machine;
+    SimTestMachine machine = MakeMachine(interface);
     std::unique_ptr<AddressSpace> space = *machine.backend().CreateAddressSpace();
     ASSERT_TRUE(operation.prepare(*space, machine).ok());
     const AddressSpaceState before = space->state();
@@ -123,7 +128,7 @@ TEST_P(EverySyscallTest, LeavesRecordTrueAndNothingBehind) {
     });
     const absl::Status status = operation.run(*space, machine);
 
-    EXPECT_THAT(machine.Held(), Eq(Expected(space->state()))) << status;
+    EXPECT_THAT(machine.Held(), Eq(Expected(space->state(), interface))) << status;
     if (!status.ok() && !absl::IsDataLoss(status)) {
       EXPECT_THAT(space->state(), Eq(before)) << status;
     }
@@ -134,14 +139,15 @@ TEST_P(EverySyscallTest, LeavesRecordTrueAndNothingBehind) {
 }
 
 std::string NameOf(const testing::TestParamInfo<EverySyscallParam>& row) {
-  const auto& [operation, failing, error] = row.param;
-  return std::string(operation.name) + (failing == Failing::kOne ? "One" : "AllFrom") +
-         (error == EIO ? "Eio" : "Eintr");
+  const auto& [interface, operation, failing, error] = row.param;
+  return std::string(interface == Interface::kType1 ? "Type1" : "Iommufd") + operation.name +
+         (failing == Failing::kOne ? "One" : "AllFrom") + (error == EIO ? "Eio" : "Eintr");
 }
 
 // EINTR is repeated where that is safe; EIO never is.
-INSTANTIATE_TEST_SUITE_P(Type1, EverySyscallTest,
-                         testing::Combine(testing::ValuesIn(Operations()),
+INSTANTIATE_TEST_SUITE_P(All, EverySyscallTest,
+                         testing::Combine(testing::Values(Interface::kType1, Interface::kIommufd),
+                                          testing::ValuesIn(Operations()),
                                           testing::Values(Failing::kOne, Failing::kAllFrom),
                                           testing::Values(EIO, EINTR)),
                          NameOf);
