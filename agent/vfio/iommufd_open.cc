@@ -88,11 +88,14 @@ class Opening {
     parts_.device_id = *device_id;
     ASSIGN_OR_RETURN(hardware_, iommufd_.GetHardware(parts_.device_id));
     ASSIGN_OR_RETURN(parts_.format, FindFormat(hardware_, seams.formats));
+    if (parts_.format.viommu_type != 0 && !has_viommus) {
+      return IommufdNestingUnsupportedByKernel("the kernel has no vIOMMUs");
+    }
     ASSIGN_OR_RETURN(const IommufdId ioas, iommufd_.AllocateIoas());
     parts_.ioas = IommufdObject(iommufd_, ioas);
     RETURN_IF_ERROR(AllocateParent());
     if (parts_.format.nests_pasids) RETURN_IF_ERROR(ProbePasids());
-    if (parts_.format.viommu_type != 0) RETURN_IF_ERROR(AllocateViommu(has_viommus));
+    if (parts_.format.viommu_type != 0) RETURN_IF_ERROR(AllocateViommu());
     RETURN_IF_ERROR(ProbeNesting());
     RETURN_IF_ERROR(Describe());
     return std::move(parts_);
@@ -156,8 +159,7 @@ class Opening {
 
   // The guest's name of the device is only seen in commands that this agent does not pass on,
   // so it is the host's.
-  absl::Status AllocateViommu(bool has_viommus) {
-    if (!has_viommus) return IommufdNestingUnsupportedByKernel("the kernel has no vIOMMUs");
+  absl::Status AllocateViommu() {
     const absl::StatusOr<IommufdId> viommu =
         iommufd_.AllocateViommu(parts_.format.viommu_type, parts_.device_id, parts_.parent.id());
     if (!viommu.ok()) return ExplainNesting(viommu.status(), "the IOMMU has no vIOMMUs");

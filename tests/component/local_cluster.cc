@@ -81,13 +81,14 @@ absl::StatusOr<int> LocalCluster::StopServer() {
   return code;
 }
 
-void LocalCluster::StartAgent(const std::string& host, int devices) {
+void LocalCluster::StartAgent(const std::string& host, int devices,
+                              const std::string& personality) {
   if (!kernels_.contains(host)) {
-    kernels_[host] =
-        std::make_unique<Process>("nestor-simkernel",
-                                  std::vector<std::string>{"--listen", "unix:" + KernelSocket(host),
-                                                           "--devices", absl::StrCat(devices)},
-                                  directory() + "/simkernel.log");
+    kernels_[host] = std::make_unique<Process>(
+        "nestor-simkernel",
+        std::vector<std::string>{"--listen", "unix:" + KernelSocket(host), "--devices",
+                                 absl::StrCat(devices), "--personality", personality},
+        directory() + "/simkernel.log");
     // A line of log, once it listens.
     const absl::StatusOr<std::string> ready = kernels_[host]->ReadLine(kPatience);
     EXPECT_TRUE(ready.ok()) << ready.status();

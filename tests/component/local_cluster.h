@@ -46,7 +46,8 @@ class LocalCluster {
   absl::StatusOr<int> StopServer();
   // An agent on the host's simulated kernel, a nestor-simkernel that is started with the host's
   // first agent and outlives it.
-  void StartAgent(const std::string& host, int devices = 2);
+  void StartAgent(const std::string& host, int devices = 2,
+                  const std::string& personality = "series");
   // More options of agents that are started from now on.
   void SetAgentOptions(std::vector<std::string> options) { agent_options_ = std::move(options); }
   // kill -9; returns when it is gone. Shims in processes of their own live on.

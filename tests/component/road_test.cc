@@ -22,9 +22,10 @@ constexpr uint64_t kOtherRoot = 0x200000;
 
 class RoadTest : public ::testing::Test {
  protected:
-  void StartHostWithMachine(const std::vector<std::string>& devices = {kDevice}) {
+  void StartHostWithMachine(const std::vector<std::string>& devices = {kDevice},
+                            const std::string& personality = "series") {
     cluster_.StartServer();
-    cluster_.StartAgent("h1");
+    cluster_.StartAgent("h1", /*devices=*/2, personality);
     v1::Host host;
     host.set_name("hosts/h1");
     v1::CreateHostRequest declare;
@@ -169,6 +170,26 @@ TEST_F(RoadTest, RootChangeWithoutPermissionKeepsTheOldRoot) {
       Wait(binding.name(), v1::WaitPasidBindingRequest::WANT_PROGRAMMED, &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(Dma(guest, 5), StartsWith(PageOf(kRoot)));
+}
+
+// By iommufd, which the agent finds out by itself.
+TEST_F(RoadTest, CurrentKernelBindsAndChangesRootsWithoutPermissionForAGap) {
+  StartHostWithMachine({kDevice}, "7.2");
+  const auto binding = TestBinding("vm", "b", kDevice, 5, kRoot);
+  Create(binding);
+  Process& guest = cluster_.StartGuest("h1", "vm", {kDevice}, {kRoot, kOtherRoot});
+  WaitProgrammed(binding.name());
+  EXPECT_THAT(Dma(guest, 5), StartsWith(PageOf(kRoot)));
+
+  v1::UpdatePasidBindingRequest update;
+  *update.mutable_pasid_binding() = binding;
+  update.mutable_pasid_binding()->mutable_spec()->mutable_page_table()->set_root(kOtherRoot);
+  v1::PasidBinding updated;
+  ASSERT_TRUE(cluster_.bindings().UpdatePasidBinding(CallContext(), update, &updated).ok());
+  const v1::PasidBinding programmed = WaitProgrammed(binding.name());
+  EXPECT_EQ(programmed.status().programmed_root(), kOtherRoot);
+  EXPECT_FALSE(programmed.status().has_last_translation_gap());
+  EXPECT_THAT(Dma(guest, 5), StartsWith(PageOf(kOtherRoot)));
 }
 
 TEST_F(RoadTest, DeletedBindingFaultsAndItsPasidIsFreeAfterAbsent) {
