@@ -64,6 +64,8 @@ std::optional<Refusal> JudgeDevice(const BindingRecord& record, const DeviceSitu
                                                          : Later("DEVICE_NOT_ATTACHED", message);
   }
   if (!device.capabilities.has_value()) return WaitForMonitor(record.key.device, machine);
+  // What cannot nest is for its attach to explain, which may be tried again.
+  if (device.capabilities->granularity == NestGranularity::kNone) return std::nullopt;
   const absl::Status status = ValidateBinding(record.key, record.table, *device.capabilities);
   if (status.ok()) return std::nullopt;
   return Never(Classify(status).reason, status.message());

@@ -69,7 +69,7 @@ absl::StatusOr<Stage1Format> FindFormat(const IommufdHardware& hardware,
         "Linux declares nested page tables of AMD, but allocates none, as of 7.2");
   }
   if (hardware.type == uapi::IOMMU_HW_INFO_TYPE_NONE) {
-    return IommufdNestingUnsupportedByHardware("the IOMMU driver says nothing of its hardware");
+    return IommufdNestingUnsupportedByKernel("the kernel's IOMMU driver tells of no nesting");
   }
   return IommufdNestingUnsupportedByHardware(
       absl::StrCat("IOMMUs of type ", hardware.type, " are not known here"));
