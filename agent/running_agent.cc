@@ -145,7 +145,13 @@ class RunningAgent {
     ASSIGN_OR_RETURN(const std::string boot_id, BootId(syscalls_));
     reconciler_.emplace(HostIdentity{host_, NewUuid(), boot_id, NESTOR_VERSION},
                         ToInventoryMessage(host_, backend_->name(), devices_), *launcher_,
-                        *endpoints_);
+                        *endpoints_, [this](std::function<void()> function) {
+                          loop_.Post([this, function = std::move(function)] {
+                            if (!reconciler_) return;
+                            function();
+                            SendResults();
+                          });
+                        });
     if (config_.standalone) {
       local_session_.emplace(*reconciler_, NewUuid());
       ready_ = true;
@@ -216,10 +222,14 @@ class RunningAgent {
         if (!reconciler_) return;
         for (const v1::Result& answer : report.bindings) metrics_.OnAnswer(answer.outcome());
         reconciler_->Collect(std::move(report));
-        if (local_session_) local_session_->TakeResults();
-        if (server_session_) server_session_->SendPending();
+        SendResults();
       });
     };
+  }
+
+  void SendResults() {
+    if (local_session_) local_session_->TakeResults();
+    if (server_session_) server_session_->SendPending();
   }
 
   void Lose(const std::string& vm_uid) {
