@@ -46,7 +46,7 @@ void PutLost(const View& view, const HostRecord& host, const v1::Hello& hello,
                                      row.SerializeAsString());
     }
     for (const std::string& binding_name : view.BindingsOf(name)) {
-      const PasidBindingRecord& binding = *view.FindPasidBinding(binding_name);
+      const PasidBindingRecord binding = *view.FindPasidBinding(binding_name);
       if (binding.observed.programmed_generation() == 0) continue;
       if (held.contains(binding.row.metadata().uid())) continue;
       storage::v1::PasidBindingObservedRow row;

@@ -40,9 +40,9 @@ void AddVirtualMachineIntent(const View& view, absl::string_view name, HostInten
 }
 
 void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent* intent) {
-  const PasidBindingRecord* record = view.FindPasidBinding(name);
+  const std::optional<PasidBindingRecord> record = view.FindPasidBinding(name);
   const VirtualMachineRecord* machine = view.FindVirtualMachine(MachineOf(name));
-  if (record == nullptr || machine == nullptr) return;
+  if (!record || machine == nullptr) return;
   const storage::v1::RowMetadata& metadata = record->row.metadata();
   v1::DesiredBinding& desired = intent->bindings.emplace_back();
   desired.set_name(std::string(name));

@@ -83,8 +83,8 @@ class Application {
   absl::StatusOr<v1::PasidBinding> ApplyBinding(const MachineContext& machine,
                                                 const std::string& path,
                                                 const v1::PasidBinding& wanted) {
-    const PasidBindingRecord* stored = draft_.view().FindPasidBinding(wanted.name());
-    if (stored == nullptr) {
+    const std::optional<PasidBindingRecord> stored = draft_.view().FindPasidBinding(wanted.name());
+    if (!stored) {
       auto created = DraftCreate(draft_, machine, uids_, path, wanted);
       if (!created.ok()) return At(path, created.status());
       reply_.set_created(reply_.created() + 1);

@@ -99,7 +99,7 @@ absl::StatusOr<v1::PasidBinding> DraftCreate(IntentDraft& draft, const MachineCo
                                              const UidSource& uids, const std::string& path,
                                              const v1::PasidBinding& wanted) {
   ASSIGN_OR_RETURN(const PasidBindingName name, PasidBindingName::Parse(wanted.name()));
-  if (const PasidBindingRecord* present = draft.view().FindPasidBinding(wanted.name())) {
+  if (const auto present = draft.view().FindPasidBinding(wanted.name())) {
     return present->row.metadata().has_delete_time() ? errors::Deleting(wanted.name())
                                                      : errors::AlreadyExists(wanted.name());
   }
@@ -122,8 +122,8 @@ absl::StatusOr<v1::PasidBinding> DraftCreate(IntentDraft& draft, const MachineCo
 
 absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::string& path,
                                              const v1::PasidBinding& wanted, bool* changed) {
-  const PasidBindingRecord* stored = draft.view().FindPasidBinding(wanted.name());
-  if (stored == nullptr) return errors::NotFound(wanted.name());
+  const std::optional<PasidBindingRecord> stored = draft.view().FindPasidBinding(wanted.name());
+  if (!stored) return errors::NotFound(wanted.name());
   if (stored->row.metadata().has_delete_time()) return errors::Deleting(wanted.name());
   RETURN_IF_ERROR(CheckImmutable(path, wanted.spec(), stored->row.spec()));
   PasidBindingRecord record = *stored;
@@ -173,8 +173,8 @@ absl::StatusOr<Decision> UpdatePasidBinding(const View& view, absl::Time now,
                                             const v1::UpdatePasidBindingRequest& request) {
   IntentDraft draft(view, now);
   const v1::PasidBinding& wanted = request.pasid_binding();
-  const PasidBindingRecord* stored = view.FindPasidBinding(wanted.name());
-  if (stored == nullptr) return errors::NotFound(wanted.name());
+  const std::optional<PasidBindingRecord> stored = view.FindPasidBinding(wanted.name());
+  if (!stored) return errors::NotFound(wanted.name());
   RETURN_IF_ERROR(CheckCurrent(wanted.name(), wanted.metadata().etag(), stored->row));
   RETURN_IF_ERROR(CheckImmutable("pasid_binding", wanted.spec(), stored->row.spec()));
   v1::PasidBinding merged = RenderPasidBinding(wanted.name(), *stored);
@@ -188,9 +188,9 @@ absl::StatusOr<Decision> DeletePasidBinding(const View& view, absl::Time now,
                                             const v1::DeletePasidBindingRequest& request) {
   IntentDraft draft(view, now);
   auto reply = std::make_shared<v1::PasidBinding>();
-  const PasidBindingRecord* stored = view.FindPasidBinding(request.name());
-  if (stored == nullptr && !request.allow_missing()) return errors::NotFound(request.name());
-  if (stored != nullptr) {
+  const std::optional<PasidBindingRecord> stored = view.FindPasidBinding(request.name());
+  if (!stored && !request.allow_missing()) return errors::NotFound(request.name());
+  if (stored) {
     RETURN_IF_ERROR(CheckCurrent(request.name(), request.etag(), stored->row));
     *reply = DraftDelete(draft, request.name());
   }
@@ -212,12 +212,17 @@ absl::StatusOr<Decision> BatchCreatePasidBindings(
     wanted.push_back(&one.pasid_binding());
     reply->add_pasid_bindings();
   }
+  std::map<VirtualMachineName, MachineContext> machines;
   for (const int i : DraftOrder(wanted)) {
     const std::string path = absl::StrCat("requests[", i, "]");
     ASSIGN_OR_RETURN(const PasidBindingName name, PasidBindingName::Parse(wanted[i]->name()));
-    auto machine = MachineFor(draft, name.Parent());
-    if (!machine.ok()) return At(path, machine.status());
-    auto binding = DraftCreate(draft, *machine, uids, path + ".pasid_binding", *wanted[i]);
+    auto known = machines.find(name.Parent());
+    if (known == machines.end()) {
+      auto machine = MachineFor(draft, name.Parent());
+      if (!machine.ok()) return At(path, machine.status());
+      known = machines.emplace(name.Parent(), *std::move(machine)).first;
+    }
+    auto binding = DraftCreate(draft, known->second, uids, path + ".pasid_binding", *wanted[i]);
     if (!binding.ok()) return At(path, binding.status());
     *reply->mutable_pasid_bindings(i) = *std::move(binding);
   }
@@ -235,9 +240,9 @@ absl::StatusOr<Decision> BatchDeletePasidBindings(
     if (!names.insert(one.name()).second) {
       return errors::FieldInvalid(path + ".name", "is in the batch twice");
     }
-    const PasidBindingRecord* stored = view.FindPasidBinding(one.name());
-    if (stored == nullptr && one.allow_missing()) continue;
-    if (stored == nullptr) return At(path, errors::NotFound(one.name()));
+    const std::optional<PasidBindingRecord> stored = view.FindPasidBinding(one.name());
+    if (!stored && one.allow_missing()) continue;
+    if (!stored) return At(path, errors::NotFound(one.name()));
     RETURN_IF_ERROR(At(path, CheckCurrent(one.name(), one.etag(), stored->row)));
     *reply->add_pasid_bindings() = DraftDelete(draft, one.name());
   }

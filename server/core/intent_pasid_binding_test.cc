@@ -311,7 +311,7 @@ TEST_F(PasidBindingIntent, DeleteKeepsThePasidUntilTheHostLetGo) {
             "PASID_IN_USE");
   ASSERT_TRUE(
       state_.Commit(Purge(state_.view(), {created->metadata().uid()}, {}).transaction).ok());
-  EXPECT_EQ(state_.view().FindPasidBinding(BindingName("b")), nullptr);
+  EXPECT_FALSE(state_.view().FindPasidBinding(BindingName("b")).has_value());
   EXPECT_TRUE(state_.CreateBinding(WantedBinding(BindingName("c"), 7)).ok());
 }
 
@@ -336,7 +336,7 @@ TEST_F(PasidBindingIntent, DeleteOnAHostNeverSeenRemovesAtOnce) {
   const auto deleted = state_.DeleteBinding(BindingName("b"));
   ASSERT_TRUE(deleted.ok()) << deleted.status();
   EXPECT_TRUE(deleted->metadata().has_delete_time());
-  EXPECT_EQ(state_.view().FindPasidBinding(BindingName("b")), nullptr);
+  EXPECT_FALSE(state_.view().FindPasidBinding(BindingName("b")).has_value());
   EXPECT_EQ(Holder(7), "");
 }
 

@@ -8,8 +8,8 @@ namespace nestor::server {
 
 void DraftPurgeBinding(IntentDraft& draft, const std::string& name) {
   const View& view = draft.view();
-  const PasidBindingRecord* record = view.FindPasidBinding(name);
-  if (record == nullptr) return;
+  const std::optional<PasidBindingRecord> record = view.FindPasidBinding(name);
+  if (!record) return;
   const PasidBindingName parsed = *PasidBindingName::Parse(name);
   draft.RelyOn(keys::PasidBinding(parsed), record->revision);
   draft.Delete(keys::PasidBinding(parsed));
@@ -40,8 +40,8 @@ Decision Purge(const View& view, const std::vector<std::string>& bindings,
   std::set<std::string> purged;
   for (const std::string& uid : bindings) {
     const std::string name = view.PasidBindingByUid(uid);
-    const PasidBindingRecord* record = view.FindPasidBinding(name);
-    if (record == nullptr || !record->row.metadata().has_delete_time()) continue;
+    const std::optional<PasidBindingRecord> record = view.FindPasidBinding(name);
+    if (!record || !record->row.metadata().has_delete_time()) continue;
     DraftPurgeBinding(draft, name);
     purged.insert(name);
   }

@@ -42,7 +42,7 @@ TEST_F(PurgeTest, LeavesOutUnknownUids) {
 TEST_F(PurgeTest, KeepsTheMachineWhileABindingIsLeft) {
   DeleteAll();
   ASSERT_TRUE(state_.Commit(Purge(state_.view(), {binding_}, {machine_}).transaction).ok());
-  EXPECT_EQ(state_.view().FindPasidBinding(BindingName("b")), nullptr);
+  EXPECT_FALSE(state_.view().FindPasidBinding(BindingName("b")).has_value());
   EXPECT_NE(state_.view().FindVirtualMachine(kMachine), nullptr);
   EXPECT_EQ(state_.view().DeviceClaim(kHostId, kDevice).holder, kMachine);
 }

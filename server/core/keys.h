@@ -10,6 +10,9 @@
 
 namespace nestor::server::keys {
 
+// What is observed lies under keys that begin so, and nothing else does.
+inline constexpr absl::string_view kObserved = "o";
+
 std::string Host(absl::string_view host);
 std::string HostObserved(absl::string_view host);
 std::string DeviceObserved(absl::string_view host, absl::string_view bdf);

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -96,6 +97,9 @@ void ForEach(const Records& records, const std::string& position, const std::str
     visit(it->first, it->second);
   }
 }
+
+// The first name that can follow `name`.
+std::string After(const std::string& name) { return name + '\0'; }
 
 }  // namespace
 
@@ -229,17 +233,20 @@ absl::StatusOr<v1::ListPasidBindingsResponse> List(const View& view,
   };
   v1::ListPasidBindingsResponse response;
   Page page(query, request.page_size());
-  ForEach(view.pasid_bindings(), position, prefix, &page,
-          [&](const std::string& name, const PasidBindingRecord& record) {
-            if (!parent.virtual_machine.empty() && !absl::StrContains(name, machine_part)) return;
-            const bool wanted =
-                filter.Matches(record.row.metadata().labels(),
-                               [&](absl::string_view key) { return lookup(name, record, key); });
-            if (wanted) {
-              page.Take(response.mutable_pasid_bindings(),
-                        [&] { return view.PasidBindingResource(name); });
-            }
-          });
+  auto visit = [&](const std::string& name, absl::FunctionRef<PasidBindingRecord()> read) {
+    if (!absl::StartsWith(name, prefix) || !page.LookAt(name)) return false;
+    if (!parent.virtual_machine.empty() && !absl::StrContains(name, machine_part)) return true;
+    const PasidBindingRecord record = read();
+    const bool wanted = filter.Matches(record.row.metadata().labels(), [&](absl::string_view key) {
+      return lookup(name, record, key);
+    });
+    if (wanted) {
+      page.Take(response.mutable_pasid_bindings(),
+                [&] { return view.PasidBindingResource(name, record); });
+    }
+    return true;
+  };
+  view.pasid_bindings().Visit(position.empty() ? prefix : After(position), visit);
   response.set_next_page_token(page.next_page_token());
   response.set_revision(view.head_revision());
   return response;

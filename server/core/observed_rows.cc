@@ -45,7 +45,8 @@ void ObservedRows::AddBinding(const View& view, const v1::Result& result,
                               std::vector<ReachedRung>* reached) {
   const std::string name = view.PasidBindingByUid(result.uid());
   if (name.empty()) return;
-  const storage::v1::RowMetadata& metadata = view.FindPasidBinding(name)->row.metadata();
+  const PasidBindingRecord record = *view.FindPasidBinding(name);
+  const storage::v1::RowMetadata& metadata = record.row.metadata();
   const bool is_current = result.generation() == metadata.generation();
   if (!IsWorthStoring(result)) {
     accepted_[result.uid()] = {result.generation(), result.time()};

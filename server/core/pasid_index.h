@@ -1,10 +1,17 @@
 // Which PASIDs of one host are held, on which device and by whom.
 #pragma once
 
+#include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 
 namespace nestor::server {
@@ -18,7 +25,11 @@ struct ClaimRecord {
 // Not thread-safe.
 class PasidIndex {
  public:
-  void Insert(absl::string_view bdf, uint32_t pasid, ClaimRecord claim);
+  PasidIndex() = default;
+  PasidIndex(PasidIndex&&) = default;
+  PasidIndex& operator=(PasidIndex&&) = default;
+
+  void Insert(absl::string_view bdf, uint32_t pasid, const ClaimRecord& claim);
   void Erase(absl::string_view bdf, uint32_t pasid);
 
   ClaimRecord Find(absl::string_view bdf, uint32_t pasid) const;
@@ -27,11 +38,28 @@ class PasidIndex {
   uint32_t NextFree(absl::string_view bdf, uint32_t first, const PasidIndex& released) const;
 
  private:
-  using Holders = std::map<std::string, ClaimRecord, std::less<>>;  // by BDF
+  // Where the names of holders lie that differ in the last part only, with how many do.
+  using Parents = std::map<std::string, size_t, std::less<>>;
 
+  struct Key {
+    uint32_t pasid;
+    uint32_t device;  // index into devices_
+    auto operator<=>(const Key&) const = default;
+  };
+  struct Claim {
+    Parents::iterator parent;
+    std::string id;  // the last part of the holder's name
+    int64_t revision;
+  };
+
+  std::optional<uint32_t> NumberOf(absl::string_view bdf) const;
   bool Has(absl::string_view bdf, uint32_t pasid) const;
+  void ForgetHolder(const Claim& claim);
 
-  std::map<uint32_t, Holders> pasids_;
+  std::vector<std::string> devices_;  // BDFs, as they came
+  absl::flat_hash_map<std::string, uint32_t> numbers_;
+  Parents parents_;
+  absl::btree_map<Key, Claim> claims_;
 };
 
 }  // namespace nestor::server

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace nestor::server {
 namespace {
 
@@ -32,6 +34,27 @@ TEST(PasidIndex, ErasedClaimLeavesTheOtherDevicesClaim) {
   index.Erase(kDevice, 7);
   index.Erase(kOtherDevice, 7);
   EXPECT_EQ(index.NextFree(kAnyDevice, 7, PasidIndex()), 7u);
+}
+
+TEST(PasidIndex, HoldersOfOneMachineAreToldApart) {
+  PasidIndex index;
+  index.Insert(kDevice, 1, {"machines/m/bindings/a", 1});
+  index.Insert(kDevice, 2, {"machines/m/bindings/b", 2});
+  index.Insert(kDevice, 1, {"machines/n/bindings/a", 3});
+  EXPECT_EQ(index.Find(kDevice, 1).holder, "machines/n/bindings/a");
+  EXPECT_EQ(index.Find(kDevice, 1).revision, 3);
+  index.Erase(kDevice, 1);
+  EXPECT_EQ(index.Find(kDevice, 1).holder, "");
+  EXPECT_EQ(index.Find(kDevice, 2).holder, "machines/m/bindings/b");
+}
+
+TEST(PasidIndex, MovedIndexStillKnowsItsHolders) {
+  PasidIndex index;
+  index.Insert(kDevice, 1, {"machines/m/bindings/a", 1});
+  PasidIndex moved = std::move(index);
+  EXPECT_EQ(moved.Find(kDevice, 1).holder, "machines/m/bindings/a");
+  moved.Erase(kDevice, 1);
+  EXPECT_EQ(moved.NextFree(kAnyDevice, 1, PasidIndex()), 1u);
 }
 
 TEST(PasidIndex, NextFreeIsTheFirstGap) {

@@ -134,22 +134,17 @@ absl::Status View::ApplyPasidBinding(const StoreEvent& event, const std::string&
   change->intent = true;
   change->deleted = !event.value.has_value();
   if (change->deleted) {
-    auto it = pasid_bindings_.find(name);
-    if (it == pasid_bindings_.end()) return absl::OkStatus();
+    const std::optional<PasidBindingRecord> record = pasid_bindings_.Find(name);
+    if (!record) return absl::OkStatus();
     change->name = name;
-    change->uid = it->second.row.metadata().uid();
-    CountRung(name, it->second, -1);
-    pasid_binding_by_uid_.erase(change->uid);
-    pasid_bindings_.erase(it);
+    change->uid = record->row.metadata().uid();
+    pasid_bindings_.Erase(name);
     return absl::OkStatus();
   }
   change->name = name;
-  const auto [it, is_new] = pasid_bindings_.try_emplace(name);
-  if (!is_new) CountRung(name, it->second, -1);
-  it->second.revision = event.revision;
-  RETURN_IF_ERROR(ParseIntentRow(event, &it->second.row));
-  CountRung(name, it->second, 1);
-  pasid_binding_by_uid_[it->second.row.metadata().uid()] = &it->first;
+  storage::v1::PasidBindingRow row;
+  RETURN_IF_ERROR(ParseIntentRow(event, &row));
+  pasid_bindings_.Put(name, event.revision, *event.value, row);
   return absl::OkStatus();
 }
 
@@ -217,15 +212,11 @@ absl::Status View::ApplyObservedPasidBinding(const StoreEvent& event, const std:
   change->kind = ResourceKind::kPasidBinding;
   storage::v1::PasidBindingObservedRow row;
   if (event.value.has_value()) RETURN_IF_ERROR(ParseRow(event, &row));
-  auto it = pasid_bindings_.find(name);
-  if (it == pasid_bindings_.end() || row.uid() != it->second.row.metadata().uid()) {
-    return absl::OkStatus();
-  }
+  const std::optional<PasidBindingRecord> record = pasid_bindings_.Find(name);
+  if (!record || row.uid() != record->row.metadata().uid()) return absl::OkStatus();
   change->name = name;
-  CountRung(name, it->second, -1);
   ForgetUnknownState(row.mutable_status());
-  it->second.observed = std::move(*row.mutable_status());
-  CountRung(name, it->second, 1);
+  pasid_bindings_.Observe(name, row.status());
   return absl::OkStatus();
 }
 
@@ -246,7 +237,7 @@ absl::Status View::ApplyClaim(const StoreEvent& event, absl::string_view kind,
   const std::optional<keys::PasidClaimKey> key = keys::ParsePasidClaim(event.key);
   PasidIndex& pasids = claims_[key->host].pasids;
   if (claim.revision > 0) {
-    pasids.Insert(key->bdf, key->pasid, std::move(claim));
+    pasids.Insert(key->bdf, key->pasid, claim);
   } else {
     pasids.Erase(key->bdf, key->pasid);
   }
@@ -294,9 +285,8 @@ const VirtualMachineRecord* View::FindVirtualMachine(absl::string_view name) con
   return it != virtual_machines_.end() ? &it->second : nullptr;
 }
 
-const PasidBindingRecord* View::FindPasidBinding(absl::string_view name) const {
-  auto it = pasid_bindings_.find(name);
-  return it != pasid_bindings_.end() ? &it->second : nullptr;
+std::optional<PasidBindingRecord> View::FindPasidBinding(absl::string_view name) const {
+  return pasid_bindings_.Find(name);
 }
 
 std::string View::VirtualMachineByUid(absl::string_view uid) const {
@@ -305,24 +295,15 @@ std::string View::VirtualMachineByUid(absl::string_view uid) const {
 }
 
 std::string View::PasidBindingByUid(absl::string_view uid) const {
-  auto it = pasid_binding_by_uid_.find(uid);
-  return it != pasid_binding_by_uid_.end() ? *it->second : "";
+  return pasid_bindings_.NameOfUid(uid);
 }
 
 std::vector<std::string> View::BindingsOf(absl::string_view virtual_machine) const {
-  const std::string prefix = absl::StrCat(virtual_machine, "/pasidBindings/");
-  std::vector<std::string> names;
-  for (auto it = pasid_bindings_.lower_bound(prefix);
-       it != pasid_bindings_.end() && absl::StartsWith(it->first, prefix); ++it) {
-    names.push_back(it->first);
-  }
-  return names;
+  return pasid_bindings_.NamesOf(virtual_machine);
 }
 
 bool View::HasBindings(absl::string_view virtual_machine) const {
-  const std::string prefix = absl::StrCat(virtual_machine, "/pasidBindings/");
-  auto it = pasid_bindings_.lower_bound(prefix);
-  return it != pasid_bindings_.end() && absl::StartsWith(it->first, prefix);
+  return pasid_bindings_.CountsOf(virtual_machine) != nullptr;
 }
 
 ClaimRecord View::DeviceClaim(absl::string_view host, absl::string_view bdf) const {

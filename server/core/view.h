@@ -19,6 +19,7 @@
 #include "absl/strings/strip.h"
 #include "nestor/storage/v1/rows.pb.h"
 #include "nestor/v1/resources.pb.h"
+#include "server/core/binding_table.h"
 #include "server/core/pasid_index.h"
 #include "server/store/store.h"
 
@@ -53,15 +54,6 @@ struct VirtualMachineRecord {
   const std::string& host() const { return row.spec().placement().host(); }
   std::string host_id() const { return std::string(absl::StripPrefix(host(), "hosts/")); }
 };
-
-struct PasidBindingRecord {
-  storage::v1::PasidBindingRow row;
-  int64_t revision = 0;  // mod_revision of the row; 0: not yet stored
-  v1::PasidBindingStatus observed;
-};
-
-// How many bindings are in each v1::PasidBindingStatus::State.
-using BindingCounts = std::array<int64_t, v1::PasidBindingStatus::State_ARRAYSIZE>;
 
 // How many resources show each state, as v1's enums number them.
 struct StateCounts {
@@ -106,10 +98,10 @@ class View {
 
   int64_t head_revision() const { return head_revision_; }
 
-  // Null where there is none. Names are resource names, hosts are ids.
+  // Null or nothing where there is none. Names are resource names, hosts are ids.
   const HostRecord* FindHost(absl::string_view host) const;
   const VirtualMachineRecord* FindVirtualMachine(absl::string_view name) const;
-  const PasidBindingRecord* FindPasidBinding(absl::string_view name) const;
+  std::optional<PasidBindingRecord> FindPasidBinding(absl::string_view name) const;
   // The name of the present resource with that uid; empty where there is none.
   std::string VirtualMachineByUid(absl::string_view uid) const;
   std::string PasidBindingByUid(absl::string_view uid) const;
@@ -117,7 +109,7 @@ class View {
   // A host of revision 0 is not declared: something is only known of it.
   const Records<HostRecord>& hosts() const { return hosts_; }
   const Records<VirtualMachineRecord>& virtual_machines() const { return virtual_machines_; }
-  const Records<PasidBindingRecord>& pasid_bindings() const { return pasid_bindings_; }
+  const BindingTable& pasid_bindings() const { return pasid_bindings_; }
   // Names of a machine's bindings, in order.
   std::vector<std::string> BindingsOf(absl::string_view virtual_machine) const;
   bool HasBindings(absl::string_view virtual_machine) const;
@@ -142,6 +134,8 @@ class View {
   v1::Device DeviceResource(absl::string_view host, absl::string_view bdf) const;
   v1::VirtualMachine VirtualMachineResource(absl::string_view name) const;
   v1::PasidBinding PasidBindingResource(absl::string_view name) const;
+  v1::PasidBinding PasidBindingResource(absl::string_view name,
+                                        const PasidBindingRecord& record) const;
 
   // How many resources show which state. Costs a step for each machine, none for bindings.
   StateCounts CountStates() const;
@@ -175,18 +169,13 @@ class View {
   absl::Status ApplyEpoch(const StoreEvent& event, absl::string_view host);
   absl::Status ApplyRequest(const StoreEvent& event);
   bool IsHostSilent(absl::string_view host_name) const;
-  // Adds `change` to the count of what the binding's machine has on its rung.
-  void CountRung(absl::string_view binding, const PasidBindingRecord& record, int change);
 
   int64_t head_revision_ = 0;
   Records<HostRecord> hosts_;
   Records<VirtualMachineRecord> virtual_machines_;
-  Records<PasidBindingRecord> pasid_bindings_;
-  // uid -> the name, which is the key of the maps above.
+  BindingTable pasid_bindings_;
+  // uid -> the name, which is the key of the map above.
   absl::flat_hash_map<std::string, const std::string*> virtual_machine_by_uid_;
-  absl::flat_hash_map<std::string, const std::string*> pasid_binding_by_uid_;
-  // Bindings of each machine by the state they show while their host is not silent.
-  absl::flat_hash_map<std::string, BindingCounts> rungs_;
   absl::flat_hash_map<std::string, HostClaims> claims_;  // by host
   absl::flat_hash_map<std::string, EpochRecord> epochs_;
   absl::flat_hash_map<std::string, RequestRecord> requests_;

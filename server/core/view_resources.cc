@@ -33,16 +33,6 @@ v1::Metadata RenderMetadata(const Row& row, int64_t revision) {
   return metadata;
 }
 
-bool IsCurrent(const PasidBindingRecord& record) {
-  return record.observed.observed_generation() == record.row.metadata().generation();
-}
-
-// The state, the silence of the host left aside.
-BindingState::State RungOf(const PasidBindingRecord& record) {
-  if (record.row.metadata().has_delete_time()) return BindingState::STATE_DELETING;
-  return IsCurrent(record) ? record.observed.state() : BindingState::STATE_PERSISTED;
-}
-
 void AddAccepted(const PasidBindingRecord& record, v1::PasidBindingStatus* status) {
   v1::Condition& accepted = *status->add_conditions();
   accepted.set_type("Accepted");
@@ -112,19 +102,13 @@ v1::VirtualMachine View::VirtualMachineResource(absl::string_view name) const {
   v1::VirtualMachine machine = RenderVirtualMachine(name, *record);
   v1::VirtualMachineStatus& status = *machine.mutable_status();
   status.set_state(StateOf(*record));
-  auto counts = rungs_.find(name);
-  if (counts == rungs_.end()) return machine;
-  const BindingCounts& bindings = counts->second;
+  const BindingCounts* counts = pasid_bindings_.CountsOf(name);
+  if (counts == nullptr) return machine;
+  const BindingCounts& bindings = *counts;
   status.set_bindings(std::accumulate(bindings.begin(), bindings.end(), int64_t{0}));
   status.set_programmed_bindings(
       IsHostSilent(record->host()) ? 0 : bindings[BindingState::STATE_PROGRAMMED]);
   return machine;
-}
-
-void View::CountRung(absl::string_view binding, const PasidBindingRecord& record, int change) {
-  const auto it = rungs_.try_emplace(MachineOf(binding)).first;
-  it->second[RungOf(record)] += change;
-  if (change < 0 && it->second == BindingCounts{}) rungs_.erase(it);
 }
 
 StateCounts View::CountStates() const {
@@ -133,22 +117,26 @@ StateCounts View::CountStates() const {
     if (host.revision != 0) ++counts.hosts[nestor::server::StateOf(host)];
   }
   for (const auto& [name, machine] : virtual_machines_) ++counts.virtual_machines[StateOf(machine)];
-  for (const auto& [machine, bindings] : rungs_) {
+  pasid_bindings_.VisitCounts([&](absl::string_view machine, const BindingCounts& bindings) {
     const VirtualMachineRecord* record = FindVirtualMachine(machine);
     const bool silent = record != nullptr && IsHostSilent(record->host());
     for (size_t state = 0; state < bindings.size(); ++state) {
       const bool unknown = silent && state != BindingState::STATE_DELETING;
       counts.bindings[unknown ? size_t{BindingState::STATE_UNKNOWN} : state] += bindings[state];
     }
-  }
+  });
   return counts;
 }
 
 v1::PasidBinding View::PasidBindingResource(absl::string_view name) const {
-  const PasidBindingRecord* record = FindPasidBinding(name);
-  if (record == nullptr) return {};
-  v1::PasidBinding binding = RenderPasidBinding(name, *record);
-  if (StateOf(name, *record) == BindingState::STATE_UNKNOWN) MarkUnknown(binding.mutable_status());
+  const std::optional<PasidBindingRecord> record = FindPasidBinding(name);
+  return record ? PasidBindingResource(name, *record) : v1::PasidBinding();
+}
+
+v1::PasidBinding View::PasidBindingResource(absl::string_view name,
+                                            const PasidBindingRecord& record) const {
+  v1::PasidBinding binding = RenderPasidBinding(name, record);
+  if (StateOf(name, record) == BindingState::STATE_UNKNOWN) MarkUnknown(binding.mutable_status());
   return binding;
 }
 
@@ -162,7 +150,7 @@ v1::VirtualMachineStatus::State View::StateOf(const VirtualMachineRecord& record
 
 v1::PasidBindingStatus::State View::StateOf(absl::string_view name,
                                             const PasidBindingRecord& record) const {
-  const BindingState::State rung = RungOf(record);
+  const BindingState::State rung = record.Rung();
   if (rung == BindingState::STATE_DELETING) return rung;
   const VirtualMachineRecord* machine = FindVirtualMachine(MachineOf(name));
   return machine != nullptr && IsHostSilent(machine->host()) ? BindingState::STATE_UNKNOWN : rung;
@@ -206,9 +194,9 @@ v1::PasidBinding RenderPasidBinding(absl::string_view name, const PasidBindingRe
   *resource.mutable_spec() = record.row.spec();
   v1::PasidBindingStatus& status = *resource.mutable_status();
   status = record.observed;
-  status.set_state(RungOf(record));
+  status.set_state(record.Rung());
   status.set_effective_pasid(record.row.effective_pasid());
-  if (!IsCurrent(record)) {
+  if (!record.IsCurrent()) {
     // Said of an older generation; what is programmed still holds.
     status.clear_times();
     status.clear_failure();

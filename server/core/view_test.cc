@@ -52,7 +52,7 @@ TEST_F(ViewTest, WhatIsMissingIsNullOrEmpty) {
   const View view;
   EXPECT_EQ(view.FindHost("h1"), nullptr);
   EXPECT_EQ(view.FindVirtualMachine(kMachine), nullptr);
-  EXPECT_EQ(view.FindPasidBinding(name_), nullptr);
+  EXPECT_FALSE(view.FindPasidBinding(name_).has_value());
   EXPECT_EQ(view.HostResource("h1").name(), "");
   EXPECT_EQ(view.DeviceResource("h1", kDevice).name(), "");
   EXPECT_EQ(view.DeviceClaim("h1", kDevice).revision, 0);
@@ -286,7 +286,7 @@ TEST_F(ViewChanges, RowOfAKeyOutOfFormIsRefused) {
     Feed({++revision_, key, ""});
     EXPECT_EQ(ErrorReason(status_), "STORE_INCOMPATIBLE") << key;
   }
-  EXPECT_THAT(view_.pasid_bindings(), IsEmpty());
+  EXPECT_TRUE(view_.pasid_bindings().empty());
 }
 
 TEST(Etag, IsOfTheContentAlone) {

@@ -273,8 +273,8 @@ void AgentSessions::TellRung(v1::PasidBindingStatus::State rung,
 
 void AgentSessions::TellPersisted(const View& view, const StateChange& change) {
   if (change.kind != ResourceKind::kPasidBinding || change.deleted) return;
-  const PasidBindingRecord* record = view.FindPasidBinding(change.name);
-  if (record == nullptr || record->revision != change.revision) return;
+  const std::optional<PasidBindingRecord> record = view.FindPasidBinding(change.name);
+  if (!record || record->revision != change.revision) return;
   TellRung(v1::PasidBindingStatus::STATE_PERSISTED, record->row.metadata().update_time());
 }
 

@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "api/support/errors.h"
 #include "api/support/proto_time.h"
@@ -25,6 +24,8 @@ constexpr absl::Duration kRequestLifetime = absl::Hours(1);
 // Stored answers of one scope, and their bytes; the oldest go first.
 constexpr size_t kMaxRequestsPerScope = 10'000;
 constexpr size_t kMaxRequestBytesPerScope = size_t{64} << 20;
+// Bounds the memory of a start.
+constexpr size_t kRowsPerRead = 10'000;
 // Stored answers removed by one commit, so that none is slow.
 constexpr size_t kMaxRemovedPerCommit = 1000;
 
@@ -90,22 +91,28 @@ ClusterState::~ClusterState() {
 absl::Status ClusterState::LoadRows() {
   // The newest row may be older than the store: a commit that only deleted leaves none.
   const int64_t head = store_.HeadRevision();
-  auto rows = store_.Range("", "", 0);
-  if (!rows.ok()) return rows.status();
   // What is observed of a resource is taken in after the resource.
-  auto apply = [&](bool observed) -> absl::Status {
-    std::vector<StateChange> ignored;
-    for (KeyValue& row : *rows) {
-      if (absl::StartsWith(row.key, "o") != observed) continue;
-      RETURN_IF_ERROR(view_.Apply({row.mod_revision, row.key, std::move(row.value)}, &ignored));
-      ignored.clear();
-    }
-    return absl::OkStatus();
-  };
-  RETURN_IF_ERROR(apply(false));
-  RETURN_IF_ERROR(apply(true));
+  RETURN_IF_ERROR(LoadRange("", keys::kObserved));
+  RETURN_IF_ERROR(LoadRange(PrefixEnd(keys::kObserved), ""));
+  RETURN_IF_ERROR(LoadRange(keys::kObserved, PrefixEnd(keys::kObserved)));
   view_.AdvanceTo(head);
   return absl::OkStatus();
+}
+
+absl::Status ClusterState::LoadRange(absl::string_view begin, absl::string_view end) {
+  std::vector<StateChange> ignored;
+  std::string next(begin);
+  while (true) {
+    auto rows = store_.Range(next, end, kRowsPerRead);
+    if (!rows.ok()) return rows.status();
+    for (KeyValue& row : *rows) {
+      next = row.key + '\0';
+      RETURN_IF_ERROR(
+          view_.Apply({row.mod_revision, std::move(row.key), std::move(row.value)}, &ignored));
+      ignored.clear();
+    }
+    if (rows->size() < kRowsPerRead) return absl::OkStatus();
+  }
 }
 
 void ClusterState::Read(absl::FunctionRef<void(const View&)> read) const {
@@ -220,7 +227,7 @@ void ClusterState::OnCommitted(const std::shared_ptr<Attempt>& attempt,
   }
   if (!revision.ok()) return Finish(*attempt, revision.status());
   if (attempt->reply != nullptr) StampRevision(*revision, attempt->reply.get());
-  Finish(*attempt, Applied{attempt->reply, *revision});
+  Finish(*attempt, Applied{std::move(attempt->reply), *revision});
 }
 
 void ClusterState::Finish(const Attempt& attempt, absl::StatusOr<Applied> applied) {

@@ -24,7 +24,7 @@ namespace nestor::server {
 
 // What a change led to.
 struct Applied {
-  std::shared_ptr<const google::protobuf::Message> reply;
+  std::shared_ptr<google::protobuf::Message> reply;  // nobody else has it
   int64_t revision = 0;  // of the commit, or the head where nothing was written
 };
 
@@ -81,6 +81,7 @@ class ClusterState {
 
   ClusterState(Store& store, const Clock& clock) : store_(store), clock_(clock) {}
   absl::Status LoadRows();
+  absl::Status LoadRange(absl::string_view begin, absl::string_view end);
   void OnEvents(const std::vector<StoreEvent>& events);
   void Tell(const std::vector<StateChange>& changes);
   // Decides once and, if there is something to commit, does so.

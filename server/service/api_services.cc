@@ -200,7 +200,7 @@ class PasidBindingServiceImpl final : public v1::PasidBindingService::CallbackSe
                            v1::PasidBinding* response) override {
     return ReadCall(context, state_, *request, response,
                     [&](const View& view) -> absl::StatusOr<v1::PasidBinding> {
-                      if (view.FindPasidBinding(request->name()) == nullptr) {
+                      if (!view.pasid_bindings().Contains(request->name())) {
                         return errors::NotFound(request->name());
                       }
                       return view.PasidBindingResource(request->name());
@@ -223,7 +223,7 @@ class PasidBindingServiceImpl final : public v1::PasidBindingService::CallbackSe
                                v1::ExplainPasidBindingResponse* response) override {
     return ReadCall(context, state_, *request, response,
                     [&](const View& view) -> absl::StatusOr<v1::ExplainPasidBindingResponse> {
-                      if (view.FindPasidBinding(request->name()) == nullptr) {
+                      if (!view.pasid_bindings().Contains(request->name())) {
                         return errors::NotFound(request->name());
                       }
                       return Explain(view, request->name());

@@ -82,7 +82,7 @@ grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, Clust
   state.Mutate(std::move(decide), std::move(options),
                [context, reactor, response, &request](absl::StatusOr<Applied> applied) {
                  LogMutation(*context, request, applied.status());
-                 if (applied.ok()) response->CopyFrom(*applied->reply);
+                 if (applied.ok()) response->GetReflection()->Swap(response, applied->reply.get());
                  reactor->Finish(ToGrpcStatus(applied.status()));
                });
   return reactor;

@@ -84,7 +84,7 @@ void WaitCall::Check() {
 void WaitCall::TimeOut() {
   std::string explanation = "it does not exist";
   state_.Read([&](const View& view) {
-    if (view.FindPasidBinding(request_.name()) != nullptr) {
+    if (view.pasid_bindings().Contains(request_.name())) {
       explanation = ExplainShortly(Explain(view, request_.name()));
     }
   });

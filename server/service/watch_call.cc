@@ -65,13 +65,25 @@ std::string NextUnder(const Records& records, const std::string& parent, const s
   return "";
 }
 
+std::string NextBindingUnder(const BindingTable& bindings, const std::string& parent,
+                             const std::string& last) {
+  std::string next;
+  bindings.Visit(last.empty() ? parent : last + '\0', [&](const std::string& name, auto) {
+    if (IsUnder(name, parent)) next = name;
+    return next.empty() && absl::StartsWith(name, parent);
+  });
+  return next;
+}
+
 // The same for the resources of a kind. Hosts are under no project.
 std::string NextName(const View& view, ResourceKind kind, const std::string& parent,
                      const std::string& last) {
   if (kind == ResourceKind::kVirtualMachine) {
     return NextUnder(view.virtual_machines(), parent, last);
   }
-  if (kind == ResourceKind::kPasidBinding) return NextUnder(view.pasid_bindings(), parent, last);
+  if (kind == ResourceKind::kPasidBinding) {
+    return NextBindingUnder(view.pasid_bindings(), parent, last);
+  }
   if (!parent.empty()) return "";
   const std::string id =
       NextUnder(view.hosts(), "", std::string(absl::StripPrefix(last, "hosts/")));
@@ -210,8 +222,8 @@ bool WatchCall::Render(const View& view, ResourceKind kind, absl::string_view na
     if (view.FindVirtualMachine(name) == nullptr) return false;
     *message_.mutable_virtual_machine() = view.VirtualMachineResource(name);
   } else {
-    if (view.FindPasidBinding(name) == nullptr) return false;
     *message_.mutable_pasid_binding() = view.PasidBindingResource(name);
+    if (message_.pasid_binding().name().empty()) return false;
   }
   message_.set_type(v1::WatchResponse::TYPE_PUT);
   return true;

@@ -59,11 +59,18 @@ void CheckView(const View& view) {
   filtered.set_parent("projects/-/virtualMachines/-");
   filtered.set_filter("host=h1");
   FUZZ_CHECK(List(view, filtered).ok());
-  const server::BindingCounts bindings = view.CountStates().bindings;
-  FUZZ_CHECK(std::accumulate(bindings.begin(), bindings.end(), int64_t{0}) ==
-             static_cast<int64_t>(view.pasid_bindings().size()));
   for (const auto& [host, record] : view.hosts()) server::IntentOfHost(view, host);
-  for (const auto& [name, record] : view.pasid_bindings()) server::HostOfResource(view, name);
+  int64_t visited = 0;
+  std::string last;
+  view.pasid_bindings().Visit("", [&](const std::string& name, auto read) {
+    FUZZ_CHECK(last < name && view.FindPasidBinding(name)->Rung() == read().Rung());
+    server::HostOfResource(view, name);
+    last = name;
+    ++visited;
+    return true;
+  });
+  const server::BindingCounts bindings = view.CountStates().bindings;
+  FUZZ_CHECK(std::accumulate(bindings.begin(), bindings.end(), int64_t{0}) == visited);
 }
 
 }  // namespace
