@@ -5,6 +5,8 @@
 #include <set>
 #include <string>
 
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "api/support/resource_name.h"
@@ -59,9 +61,9 @@ class IntentDraft {
 
   const View& view_;
   const absl::Time now_;
-  std::map<std::string, Compare> compares_;
-  std::map<std::string, std::string> puts_;
-  std::set<std::string> deletes_;
+  absl::btree_map<std::string, Compare> compares_;
+  absl::btree_map<std::string, std::string> puts_;
+  absl::btree_set<std::string> deletes_;
   // In this draft, by host.
   std::map<std::string, PasidIndex> claimed_;
   std::map<std::string, PasidIndex> released_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "api/support/errors.h"
@@ -203,7 +204,7 @@ absl::StatusOr<Decision> BatchCreatePasidBindings(
   IntentDraft draft(view, now);
   auto reply = std::make_shared<v1::BatchCreatePasidBindingsResponse>();
   std::vector<const v1::PasidBinding*> wanted;
-  std::set<std::string> names;
+  absl::flat_hash_set<absl::string_view> names;
   for (const v1::CreatePasidBindingRequest& one : request.requests()) {
     if (!names.insert(one.pasid_binding().name()).second) {
       return errors::FieldInvalid(absl::StrCat("requests[", wanted.size(), "].pasid_binding.name"),

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 
 namespace nestor::server::keys {
 
@@ -54,23 +55,24 @@ std::string Request(absl::string_view scope, absl::string_view request_id) {
 }
 
 std::string VirtualMachineNameOf(absl::string_view rest) {
-  const std::vector<std::string> ids = absl::StrSplit(rest, '/');
-  return ids.size() == 2 ? VirtualMachineName{ids[0], ids[1]}.ToString() : "";
+  const std::vector<absl::string_view> ids = absl::StrSplit(rest, '/');
+  if (ids.size() != 2) return "";
+  return VirtualMachineName{std::string(ids[0]), std::string(ids[1])}.ToString();
 }
 
 std::string PasidBindingNameOf(absl::string_view rest) {
-  const std::vector<std::string> ids = absl::StrSplit(rest, '/');
-  return ids.size() == 3 ? PasidBindingName{ids[0], ids[1], ids[2]}.ToString() : "";
+  const std::vector<absl::string_view> ids = absl::StrSplit(rest, '/');
+  if (ids.size() != 3) return "";
+  return PasidBindingName{std::string(ids[0]), std::string(ids[1]), std::string(ids[2])}.ToString();
 }
 
 std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key) {
-  std::vector<std::string> parts = absl::StrSplit(key, '/');
+  if (!absl::ConsumePrefix(&key, "p/")) return std::nullopt;
+  const std::vector<absl::string_view> parts = absl::StrSplit(key, '/');
   PasidClaimKey parsed;
-  if (parts.size() != 4 || parts[0] != "p" || !absl::SimpleHexAtoi(parts[3], &parsed.pasid)) {
-    return std::nullopt;
-  }
-  parsed.host = std::move(parts[1]);
-  parsed.bdf = std::move(parts[2]);
+  if (parts.size() != 3 || !absl::SimpleHexAtoi(parts[2], &parsed.pasid)) return std::nullopt;
+  parsed.host = std::string(parts[0]);
+  parsed.bdf = std::string(parts[1]);
   return parsed;
 }
 

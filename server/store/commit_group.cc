@@ -38,19 +38,20 @@ absl::StatusOr<int64_t> CommitGroup::Add(const Transaction& transaction) {
 // transaction behind.
 absl::Status CommitGroup::LoadStates(const Transaction& transaction) {
   for (const Compare& compare : transaction.compares) {
-    if (compare.kind == Compare::Kind::kUnchanged) RETURN_IF_ERROR(StateOf(compare.key).status());
+    if (compare.kind == Compare::Kind::kUnchanged) RETURN_IF_ERROR(LoadState(compare.key));
   }
-  for (const auto& [key, value] : transaction.puts) RETURN_IF_ERROR(StateOf(key).status());
-  for (const std::string& key : transaction.deletes) RETURN_IF_ERROR(StateOf(key).status());
+  for (const auto& [key, value] : transaction.puts) RETURN_IF_ERROR(LoadState(key));
+  for (const std::string& key : transaction.deletes) RETURN_IF_ERROR(LoadState(key));
   return absl::OkStatus();
 }
 
-absl::StatusOr<CommitGroup::KeyState*> CommitGroup::StateOf(absl::string_view key) {
-  if (auto known = states_.find(key); known != states_.end()) return &known->second;
+absl::Status CommitGroup::LoadState(absl::string_view key) {
+  if (states_.contains(key)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::optional<Row> row, reader_.Find(DataKey(key)));
   KeyState state;
   if (row) state = {row->revision, row->checksum};
-  return &states_.emplace(key, state).first->second;
+  states_.emplace(key, state);
+  return absl::OkStatus();
 }
 
 absl::Status CommitGroup::Check(const Compare& compare) {
@@ -70,10 +71,12 @@ absl::Status CommitGroup::CheckUnchanged(const Compare& compare) {
 }
 
 absl::Status CommitGroup::CheckRangeUnchanged(const Compare& compare) {
-  for (auto it = states_.lower_bound(compare.key); it != states_.end(); ++it) {
-    if (!compare.range_end.empty() && it->first >= compare.range_end) break;
-    if (it->second.revision > compare.revision) {
-      return Changed(it->first, it->second.revision, compare.revision);
+  // Ranges are rare, and the group is small: an order of its keys would cost every key more.
+  for (const auto& [key, state] : states_) {
+    const bool in_range =
+        key >= compare.key && (compare.range_end.empty() || key < compare.range_end);
+    if (in_range && state.revision > compare.revision) {
+      return Changed(key, state.revision, compare.revision);
     }
   }
   absl::Status result;

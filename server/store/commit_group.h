@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -57,7 +57,7 @@ class CommitGroup {
     uint32_t checksum = 0;
   };
 
-  absl::StatusOr<KeyState*> StateOf(absl::string_view key);
+  absl::Status LoadState(absl::string_view key);
   absl::Status LoadStates(const Transaction& transaction);
   absl::Status Check(const Compare& compare);
   absl::Status CheckUnchanged(const Compare& compare);
@@ -69,7 +69,7 @@ class CommitGroup {
   const RowReader& reader_;
   StoreHead head_;
   bool synced_ = false;
-  std::map<std::string, KeyState, std::less<>> states_;
+  absl::flat_hash_map<std::string, KeyState> states_;
   std::vector<Write> writes_;
   std::vector<CommittedTransaction> committed_;
 };
