@@ -35,7 +35,7 @@ done
 . tests/kernel/environment.sh
 newest="$kernel_cache/stock-newest"
 built="$(built_kernel)"
-[ -z "$renew" ] || rm -rf "$kernel_cache"
+[ -z "$renew" ] || rm -rf "$kernel_cache"/stock-* "$kernel_cache"/built-*
 
 scripts/install-packages.sh --kernel
 scripts/build.sh "$preset" nestor-kernel-test
@@ -44,6 +44,7 @@ if [ ! -d "$newest" ]; then
   tests/kernel/stock_kernel.sh "$suite" "$newest"
 fi
 if [ ! -d "$built" ]; then
+  mkdir -p "$kernel_cache"
   echo "kernel-tests: building the newest kernel source of $suite; log: $built.log"
   tests/kernel/built_kernel.sh "$suite" "$built" >"$built.log" 2>&1 ||
     { tail -n 20 "$built.log"; echo "kernel-tests: the build failed" >&2; exit 1; }
