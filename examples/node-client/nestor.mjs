@@ -86,7 +86,7 @@ export class NestorClient {
   // resumeToken}. A lost connection is made anew and continues after the last event. Where the
   // server no longer has the history from there on, it sends a new snapshot, of which only what
   // is new is passed on: no change of a resource is missed or told twice, but several may come
-  // as one. `signal` (an AbortSignal) ends it; what waiting cannot mend is a NestorError.
+  // as one, and the revision of a deletion is then unknown. `signal` (an AbortSignal) ends it; what waiting cannot mend is a NestorError.
   async *watch({ kinds, parent = '', resumeToken = '', signal }) {
     const known = new Known();
     let backoffMs = 100;
@@ -137,7 +137,7 @@ export class NestorClient {
 
 // What a watch has told of each resource.
 class Known {
-  #resources = new Map(); // name -> {kind, text}
+  #resources = new Map(); // name -> {kind, uid, text}
   #snapshot = new Set(); // names in the snapshot that is coming in
 
   // The events that `event` means for somebody who was told all that is known.
@@ -147,15 +147,16 @@ class Known {
       const text = JSON.stringify(resource);
       if (!event.resumeToken) this.#snapshot.add(resource.name);
       if (this.#resources.get(resource.name)?.text === text) return;
-      this.#resources.set(resource.name, { kind, text });
+      this.#resources.set(resource.name, { kind, uid: resource.metadata.uid, text });
       yield event;
     } else if (type === 'DELETED') {
       if (this.#resources.delete(resource.name)) yield event;
     } else if (type === 'SYNCED') {
-      for (const [name, { kind: itsKind }] of this.#resources) {
+      for (const [name, { kind: itsKind, uid }] of this.#resources) {
         if (this.#snapshot.has(name)) continue;
         this.#resources.delete(name);
-        yield { type: 'DELETED', kind: itsKind, resource: { name }, resumeToken: '' };
+        const gone = { name, metadata: { uid } };
+        yield { type: 'DELETED', kind: itsKind, resource: gone, resumeToken: '' };
       }
       this.forgetSnapshot();
       yield event;
