@@ -82,7 +82,7 @@ CORE = ("server/core", "agent/core")
 IMPURE = re.compile(r"^(grpc|sys/|linux/|rocksdb/|spdlog/|fcntl\.h|unistd\.h|time\.h|ctime|"
                     r"thread|mutex|shared_mutex|condition_variable|future|atomic|chrono|"
                     r"absl/time/clock\.h|absl/synchronization/|"
-                    r"api/support/(clock|event_loop|grpc_\w+)\.h)")
+                    r"api/support/(clock|event_loop|task_queue|grpc_\w+)\.h)")
 
 # Device work reaches Linux only through agent/kernel/syscalls.h.
 SYSTEM_CALLS = re.compile(r"^(sys/ioctl\.h|linux/(vfio|iommu|iommufd)\.h)$")

@@ -175,6 +175,24 @@ TEST_F(GuestTest, ResetNeedsAMonitorAndNoOtherReset) {
   EXPECT_EQ(core_.Reset(kA, "boot-3", now_).code(), absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_F(GuestTest, DetachThatRunsEndsAResetAskedForMeanwhile) {
+  StartMachine();
+  v1::DesiredVirtualMachine absent = Machine(2, {});
+  absent.set_absent(true);
+  Tell(absent);
+  std::optional<Step> step = core_.NextStep(now_);
+  while (step.has_value() && !std::holds_alternative<DetachDevice>(*step)) {
+    Finish(*step);
+    step = core_.NextStep(now_);
+  }
+  ASSERT_TRUE(step.has_value());
+  ASSERT_TRUE(core_.Reset(kA, "boot-2", now_).ok());
+  Finish(*step);
+  EXPECT_EQ(core_.ResetOutcome(kA).value().code(), absl::StatusCode::kAborted);
+  EXPECT_THAT(Run(), IsEmpty());
+  EXPECT_TRUE(core_.HoldsNothing());
+}
+
 TEST_F(GuestTest, MonitorThatGoesEndsItsReset) {
   StartMachine();
   ASSERT_TRUE(core_.Reset(kA, "boot-2", now_).ok());

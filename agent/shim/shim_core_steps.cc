@@ -31,6 +31,7 @@ struct ShimCore::StepSucceeded {
   }
   bool operator()(const DetachDevice& step) const {
     core.capabilities_.erase(step.device);
+    core.FinishReset(step.device, absl::AbortedError("the device was taken away"));
     return true;
   }
   bool operator()(const MapRegion&) const { return true; }

@@ -8,29 +8,25 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
 
 #include "absl/time/time.h"
+#include "api/support/task_queue.h"
 
 namespace nestor {
 
-// Thread-safe. Functions must return quickly and must not wait for the loop itself.
-class EventLoop {
+class EventLoop final : public TaskQueue {
  public:
-  using Function = std::function<void()>;
-
   EventLoop();
   // Stops.
-  ~EventLoop();
+  ~EventLoop() override;
 
-  // Runs `function` after everything posted before. After Stop it is dropped.
-  void Post(Function function);
-  // Runs `function` once `delay` has passed on the monotonic clock.
-  void PostAfter(absl::Duration delay, Function function);
+  // Dropped after Stop.
+  void Post(Function function) override;
+  void PostAfter(absl::Duration delay, Function function) override;
   // Lets the function that runs end, drops the rest, joins the thread. Idempotent; must not
   // be called on the loop.
   void Stop();

@@ -54,7 +54,7 @@ struct AgentSessions::Session {
   std::string host_name() const { return absl::StrCat("hosts/", host); }
 };
 
-AgentSessions::AgentSessions(ClusterState& state, Store& store, const Clock& clock, EventLoop& loop,
+AgentSessions::AgentSessions(ClusterState& state, Store& store, const Clock& clock, TaskQueue& loop,
                              UidSource uids, Options options)
     : state_(state),
       store_(store),

@@ -16,7 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "api/support/clock.h"
-#include "api/support/event_loop.h"
+#include "api/support/task_queue.h"
 #include "nestor/v1/agent_service.pb.h"
 #include "nestor/v1/pasid_binding_service.pb.h"
 #include "server/core/decision.h"
@@ -48,7 +48,7 @@ class AgentSessions {
   };
 
   // All references must outlive this; `loop` must be stopped before this is destroyed.
-  AgentSessions(ClusterState& state, Store& store, const Clock& clock, EventLoop& loop,
+  AgentSessions(ClusterState& state, Store& store, const Clock& clock, TaskQueue& loop,
                 UidSource uids, Options options);
   ~AgentSessions();
 
@@ -103,7 +103,7 @@ class AgentSessions {
   ClusterState& state_;
   Store& store_;
   const Clock& clock_;
-  EventLoop& loop_;
+  TaskQueue& loop_;
   const UidSource uids_;
   const decltype(Options::on_rung) on_rung_;
   HostLeases leases_;
