@@ -1,5 +1,6 @@
 #include "agent/shim/binding_table.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -179,17 +180,25 @@ bool BindingTable::Bound(const BindingKey& key, const PageTable& table, const Ca
   return false;
 }
 
+bool BindingTable::HasEnded(const Bdf& device) const {
+  return std::any_of(records_.begin(), records_.end(), [&](const auto& entry) {
+    const BindingRecord& record = entry.second;
+    return record.key.device == device && record.held.has_value() && record.held->ending;
+  });
+}
+
 bool BindingTable::Unbound(const BindingKey& key, absl::Time now) {
   BindingRecord& record = Owner(key);
+  const bool had_ended = record.held->ending;
   record.held.reset();
-  if (record.absent) return false;
+  if (record.absent) return had_ended;
   if (record.phase == BindingPhase::kFinal && !record.end_reason.empty()) {
     v1::Result result =
         MakeResult(record, record.generation, v1::Result::OUTCOME_NOT_PROGRAMMED, now);
     *result.mutable_failure() = PermanentFailure(record.end_reason, EndMessage(record.end_reason));
     Answer(record, std::move(result));
   }
-  return record.phase != BindingPhase::kFinal;
+  return had_ended || record.phase != BindingPhase::kFinal;
 }
 
 void BindingTable::BindFailed(const BindingKey& key, const v1::Failure& failure, bool lost,

@@ -34,6 +34,9 @@ class BindingTable {
   void EndDevice(const Bdf& device, const std::string& reason);
   void EndAll(const std::string& reason);
 
+  // Whether the kernel still has a binding of that device which EndDevice or EndAll ended.
+  bool HasEnded(const Bdf& device) const;
+
   // What the kernel should have.
   std::map<BindingKey, PageTable> Wanted() const;
 

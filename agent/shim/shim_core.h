@@ -52,8 +52,8 @@ struct StepResult {
 //  * A failed step stops only what builds on it. It is tried again after a backoff where
 //    that may help, and a release (unbind, free, unmap, detach) is tried for ever.
 //  * A binding belongs to the vm_instance for which it was first programmed. When that ends,
-//    it is unbound before stage 2 goes and before the device is reset, answered
-//    NOT_PROGRAMMED VM_INSTANCE_GONE, and waits for a new generation.
+//    it is unbound before the device is reset and before stage 2 gets the memory of another
+//    boot, answered NOT_PROGRAMMED VM_INSTANCE_GONE, and waits for a new generation.
 //  * Writable memory that cannot be mapped makes the whole machine MEMORY_INCOMPLETE: what
 //    is bound stays, and nothing new is bound until all memory is mapped.
 //

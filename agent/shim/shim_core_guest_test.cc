@@ -112,6 +112,22 @@ TEST_F(GuestTest, BindThatFailsWhileTheInstanceEndsWaitsForTheNextOne) {
   EXPECT_THAT(Answers(), ElementsAre("b g1 ACCEPTED: WAITING_FOR_VMM"));
 }
 
+TEST_F(GuestTest, NextBootsMemoryWaitsUntilTheLastBootIsUnbound) {
+  StartMachine();
+  Program(Binding("b", 5, 0x1000));
+  Fail(kUnbind5, Errno("UNBIND_PGTBL", ENOMEM));
+  core_.DisconnectMonitor(kA, now_);
+  EXPECT_THAT(Run(), ElementsAre(kUnbind5, kUnmap0));
+  Connect(kA, "boot-2");
+  const MemoryRegion region = Region(0, 0x8000'0000);
+  Map(kA, region);
+  EXPECT_THAT(Run(), IsEmpty());
+  EXPECT_EQ(core_.MapOutcome(kA, region), std::nullopt);
+  Heal();
+  EXPECT_THAT(RunRetry(), ElementsAre(kUnbind5, "free pasid 5", kMap0));
+  EXPECT_EQ(core_.MapOutcome(kA, region), absl::OkStatus());
+}
+
 TEST_F(GuestTest, OneOfTwoMonitorsToGoEndsOnlyItsDevice) {
   StartTwoDevices();
   Program(Binding("a", 5, 0x1000, kA));

@@ -7,6 +7,18 @@
 #include "agent/shim/shim_core.h"
 
 namespace nestor::agent {
+namespace {
+
+// Takes out of `regions` what is not in `memory` of `device`.
+void KeepOnly(const std::map<Bdf, std::set<MemoryRegion>>& memory, const Bdf& device,
+              std::set<MemoryRegion>* regions) {
+  const auto mapped = memory.find(device);
+  std::erase_if(*regions, [&](const MemoryRegion& region) {
+    return mapped == memory.end() || !mapped->second.contains(region);
+  });
+}
+
+}  // namespace
 
 struct ShimCore::StepBegins {
   ShimCore& core;
@@ -132,6 +144,8 @@ AddressSpaceState ShimCore::Goal() const {
   goal.devices = machine_->devices;
   for (const Bdf& device : goal.devices) {
     std::set<MemoryRegion> regions = memory_.Wanted(device);
+    // The page tables of a guest's last boot must not walk the memory of its next one.
+    if (bindings_.HasEnded(device)) KeepOnly(held_.memory, device, &regions);
     if (!regions.empty()) goal.memory[device] = std::move(regions);
   }
   if (resets_.empty()) goal.bindings = bindings_.Wanted();
