@@ -188,7 +188,7 @@ class RunningAgent {
   absl::Status StartInlineShims() {
     InlineShimOptions options;
     options.on_step = [this](const Step& step, const StepResult& result) {
-      metrics_.OnStep(NameOf(step), result.duration, result.status);
+      metrics_.OnStep(std::string(NameOf(step)), result.duration, result.status);
     };
     launcher_ = std::make_unique<InlineShimLauncher>(*backend_, syscalls_, clock_, Reporter(),
                                                      std::move(options));

@@ -50,7 +50,7 @@ ALLOWED = {
                     "agent/vfio/iommu_backend.h"],
     "agent/metrics.h": ["api/support", "agent/core", "agent/shim", "agent/vfio"],
     "agent/metrics.cc": ["api/support", "agent"],
-    "agent/agent_config.h": ["api/support", "agent/shim"],
+    "agent/agent_config.h": ["api/support", "agent/shim", "agent/vfio/backend_choice.h"],
     "agent/agent_kernel.h": ["agent/kernel"],
     "agent/agent_kernel.cc": ["api/support", "agent/agent_kernel.h", "agent/kernel",
                               "agent/simkernel"],

@@ -17,7 +17,7 @@ FOLDERS = ("api/support", "agent/core", "agent/vfio", "agent/shim", "agent/recon
            "agent/check", "server/core", "server/reconcile")
 # Words in the same letters that are no reasons: kernel calls and options, page-table formats, and the
 # reason of a condition that holds.
-NOT_A_REASON = re.compile(r"VFIO_|CONFIG_|VTD_S1$|ARM_SMMUV3$|AMD_V2$|VMM_CONNECTED$|"
+NOT_A_REASON = re.compile(r"VFIO_|IOMMU_|CONFIG_|VTD_S1$|ARM_SMMUV3$|AMD_V2$|VMM_CONNECTED$|"
                           r"NOTIFY_SOCKET$")
 
 

@@ -160,7 +160,7 @@ INSTANTIATE_TEST_SUITE_P(
                    "allow_translation_gap"},
         ReasonCase{"PASID_TAKEN_ON_HOST", "PASID 7", "any_of"},
         ReasonCase{"PASID_CONFLICT", "another binding of the machine", "delete one"},
-        ReasonCase{"UNSUPPORTED", "type1 binds PASIDs", "any_of"},
+        ReasonCase{"UNSUPPORTED", "nests only as a whole", "nestorctl describe device"},
         ReasonCase{"FIELD_INVALID", "refused a value", "apply again"},
         ReasonCase{"FORMAT_UNSUPPORTED", "page tables of this format", "nestorctl describe device"},
         ReasonCase{"DEVICE_UNSUITABLE", "device cannot", "0000:3b:00.0"},

@@ -1,5 +1,7 @@
 #include "server/core/invalidation.h"
 
+#include <optional>
+
 #include "api/support/errors.h"
 #include "api/support/resource_name.h"
 #include "server/core/host_intent.h"
@@ -8,8 +10,8 @@ namespace nestor::server {
 
 absl::StatusOr<HostInvalidation> InvalidationOf(const View& view,
                                                 const v1::InvalidateCacheRequest& request) {
-  const PasidBindingRecord* record = view.FindPasidBinding(request.name());
-  if (record == nullptr) return errors::NotFound(request.name());
+  const std::optional<PasidBindingRecord> record = view.FindPasidBinding(request.name());
+  if (!record) return errors::NotFound(request.name());
   const std::string machine = PasidBindingName::Parse(request.name())->Parent().ToString();
   HostInvalidation invalidation{HostOfResource(view, request.name()), {}};
   v1::Invalidation& message = invalidation.message;

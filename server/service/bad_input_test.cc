@@ -305,6 +305,12 @@ std::vector<BadRequest> BadPasidBindingRequests() {
        absl::StrCat("name: '", present, "' timeout { seconds: 9223372036854775807 nanos: -1 }"),
        {"timeout"}},
       {"PasidBindingService/ExplainPasidBinding", "name: 'b'", {"name"}},
+      {"PasidBindingService/InvalidateCache",
+       "name: 'b' range { address: 4096 }",
+       {"name", "range.size"}},
+      {"PasidBindingService/InvalidateCache",
+       absl::StrCat("name: '", present, "' range { address: 18446744073709551615 size: 2 }"),
+       {"range.size"}},
   };
 }
 

@@ -44,7 +44,7 @@ void SimulatedClient::Check(const server::View& view) const {
     v1::Metadata metadata;
     const bool is_machine = name == vm_name_;
     const bool found = is_machine ? view.FindVirtualMachine(name) != nullptr
-                                  : view.FindPasidBinding(name) != nullptr;
+                                  : view.FindPasidBinding(name).has_value();
     if (found) {
       metadata = is_machine ? view.VirtualMachineResource(name).metadata()
                             : view.PasidBindingResource(name).metadata();

@@ -175,7 +175,7 @@ void SimulatedShim::Do(const Step& step) {
       const std::vector<int> errors = {EINTR, ENOMEM, EBUSY, EAGAIN, EIO};
       syscalls_.FailCall(1 + static_cast<int>(later.Below(4)), later.Among(errors));
     }
-    agent::StepResult result = agent::Execute(step, backend_, *address_space_);
+    agent::StepResult result = Execute(step);
     syscalls_.Reset();
     result.duration = absl::Microseconds(50);  // of virtual time, so that runs repeat
     world_.scheduler.Note(world_.host, " ", vm_name_, ": ", agent::ToString(step), " ",
@@ -188,6 +188,16 @@ void SimulatedShim::Do(const Step& step) {
     process_.PostAfter(later.Between(absl::Microseconds(5), absl::Microseconds(500)),
                        [this, result] { Finish(result); });
   });
+}
+
+agent::StepResult SimulatedShim::Execute(const Step& step) {
+  const auto given_up = given_up_.find(step);
+  if (given_up != given_up_.end()) {
+    return {.status = given_up->second, .duration = {}, .capabilities = {}};
+  }
+  agent::StepResult result = agent::Execute(step, backend_, *address_space_);
+  if (world_.flaw == Flaw::kNeverRetries && !result.status.ok()) given_up_[step] = result.status;
+  return result;
 }
 
 void SimulatedShim::ReportTooEarly(const Step& step) {
@@ -226,7 +236,7 @@ void SimulatedShim::AnswerWaiting() {
 
 void SimulatedShim::ScheduleRetry() {
   const std::optional<absl::Time> retry_at = core_.NextRetry();
-  if (!retry_at.has_value() || world_.flaw == Flaw::kNeverRetries) return;
+  if (!retry_at.has_value()) return;
   process_.PostAfter(std::max(absl::ZeroDuration(), *retry_at - world_.scheduler.Now()),
                      [this] { Wake(); });
 }

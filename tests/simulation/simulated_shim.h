@@ -92,6 +92,7 @@ class SimulatedShim final : public agent::Shim {
   void Run();
   void Do(const agent::Step& step);
   void Finish(const agent::StepResult& result);
+  agent::StepResult Execute(const agent::Step& step);
   void ReportTooEarly(const agent::Step& step);
   void WaitFor(std::function<std::optional<absl::Status>()> outcome, Done done);
   void AnswerWaiting();
@@ -113,6 +114,7 @@ class SimulatedShim final : public agent::Shim {
   agent::ShimCore core_;
   Process process_;
   bool running_ = false;
+  std::map<agent::Step, absl::Status> given_up_;  // Flaw::kNeverRetries
   uint64_t mappings_ = 0;
   std::vector<Waiting> waiting_;
   std::deque<Told> told_;                                 // the newest calls of Apply

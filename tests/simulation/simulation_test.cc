@@ -42,8 +42,8 @@ TEST_P(FlawTest, IsFound) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Flaws, FlawTest, ::testing::ValuesIn(kFlaws),
-                         [](const ::testing::TestParamInfo<FlawName>& info) {
-                           std::string name(info.param.name);
+                         [](const ::testing::TestParamInfo<FlawName>& flaw) {
+                           std::string name(flaw.param.name);
                            for (char& letter : name) {
                              if (letter == '-') letter = '_';
                            }
