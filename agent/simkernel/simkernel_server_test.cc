@@ -197,13 +197,15 @@ TEST_F(SimkernelServerTest, ThreadsShareAConnection) {
 TEST_F(SimkernelServerTest, CallOutlivesTheDescriptorThatAnotherThreadCloses) {
   for (int i = 0; i < 100; ++i) {
     const int container = process_->Open("/dev/vfio/vfio", O_RDWR);
-    int version = 0;
-    std::thread caller(
-        [&] { version = process_->Ioctl(container, uapi::VFIO_GET_API_VERSION, 0); });
+    // What it answers is not looked at: the server shares this process's descriptor table here, so
+    // the closed number may be one of its own by then.
+    std::thread caller([&] { process_->Ioctl(container, uapi::VFIO_GET_API_VERSION, 0); });
     process_->Close(container);
     caller.join();
-    EXPECT_TRUE(version == uapi::VFIO_API_VERSION || version == -EBADF) << version;
   }
+  EXPECT_TRUE(Serves());
+  simkernel_.Settle();
+  EXPECT_EQ(kernel_.Statistics(), SimStatistics{});
 }
 
 TEST_F(SimkernelServerTest, OtherDescriptorsAreTheHosts) {
