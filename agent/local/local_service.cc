@@ -74,8 +74,8 @@ v1::DumpResponse LocalService::DumpNow() {
 
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* LocalService::AskSession(const Request& request, Response* response,
-                                                   void (LocalSession::*ask)(const Request&,
-                                                                             LocalSession::Done),
+                                                   void (*ask)(LocalSession&, const Request&,
+                                                               LocalSession::Done),
                                                    const Response& begun) {
   auto reply = UnaryReply<Response>::Make(response);
   absl::Status status = Validate(request);
@@ -86,7 +86,7 @@ grpc::ServerUnaryReactor* LocalService::AskSession(const Request& request, Respo
   }
   parts_.loop.Post([this, reply, request, ask, begun] {
     const auto recording = StartTrace(parts_.syscalls, request.trace());
-    (parts_.session->*ask)(request, [reply, recording, begun](absl::StatusOr<v1::Result> result) {
+    ask(*parts_.session, request, [reply, recording, begun](absl::StatusOr<v1::Result> result) {
       if (!result.ok()) return reply->Reply(result.status());
       Response done = begun;
       *done.mutable_result() = *std::move(result);
@@ -102,13 +102,23 @@ grpc::ServerUnaryReactor* LocalService::Bind(grpc::CallbackServerContext*,
                                              v1::BindResponse* response) {
   v1::BindResponse begun;
   begun.set_socket(parts_.socket_of(request->virtual_machine(), request->device()));
-  return AskSession(*request, response, &LocalSession::Bind, begun);
+  return AskSession<v1::BindRequest>(
+      *request, response,
+      [](LocalSession& session, const v1::BindRequest& asked, LocalSession::Done done) {
+        session.Bind(asked, std::move(done));
+      },
+      begun);
 }
 
 grpc::ServerUnaryReactor* LocalService::Unbind(grpc::CallbackServerContext*,
                                                const v1::UnbindRequest* request,
                                                v1::UnbindResponse* response) {
-  return AskSession(*request, response, &LocalSession::Unbind, v1::UnbindResponse());
+  return AskSession<v1::UnbindRequest>(
+      *request, response,
+      [](LocalSession& session, const v1::UnbindRequest& asked, LocalSession::Done done) {
+        session.Unbind(asked, std::move(done));
+      },
+      v1::UnbindResponse());
 }
 
 grpc::ServerUnaryReactor* LocalService::Invalidate(grpc::CallbackServerContext*,

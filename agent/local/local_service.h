@@ -57,8 +57,8 @@ class LocalService final : public v1::LocalAgentService::CallbackService {
   // Has the session do it, and answers with what becomes of it beside what `begun` says.
   template <typename Request, typename Response>
   grpc::ServerUnaryReactor* AskSession(const Request& request, Response* response,
-                                       void (LocalSession::*ask)(const Request&,
-                                                                 LocalSession::Done),
+                                       void (*ask)(LocalSession&, const Request&,
+                                                   LocalSession::Done),
                                        const Response& begun);
   // The owner of the device; null: none.
   std::shared_ptr<Shim> ShimOf(const Bdf& device) const;
