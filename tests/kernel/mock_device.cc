@@ -1,5 +1,7 @@
 #include "tests/kernel/mock_device.h"
 
+#include <algorithm>
+
 namespace nestor::kernel_test {
 namespace {
 
@@ -47,6 +49,14 @@ struct MockDevices::Command {
   uint64_t last = 0;
 };
 
+int64_t MockDevices::Run(uint32_t operation, uint32_t id, std::initializer_list<uint32_t> words) {
+  Command command;
+  command.operation = operation;
+  command.id = id;
+  std::copy(words.begin(), words.end(), command.words);
+  return Run(command);
+}
+
 int64_t MockDevices::Run(Command& command) {
   static_assert(sizeof(Command) == 72);
   return iommufd_.Call(kTestRequest, &command);
@@ -62,46 +72,23 @@ MockDevices::Device MockDevices::Create(uint32_t table, bool with_pasids) {
 }
 
 int64_t MockDevices::Replace(uint32_t handle, uint32_t table) {
-  Command command;
-  command.operation = kReplace;
-  command.id = handle;
-  command.words[0] = table;
-  return Run(command);
+  return Run(kReplace, handle, {table});
 }
 
 int64_t MockDevices::AttachPasid(uint32_t handle, uint32_t pasid, uint32_t table) {
-  Command command;
-  command.operation = kAttachPasid;
-  command.id = handle;
-  command.words[0] = pasid;
-  command.words[1] = table;
-  return Run(command);
+  return Run(kAttachPasid, handle, {pasid, table});
 }
 
 int64_t MockDevices::ReplacePasid(uint32_t handle, uint32_t pasid, uint32_t table) {
-  Command command;
-  command.operation = kReplacePasid;
-  command.id = handle;
-  command.words[0] = pasid;
-  command.words[1] = table;
-  return Run(command);
+  return Run(kReplacePasid, handle, {pasid, table});
 }
 
 int64_t MockDevices::DetachPasid(uint32_t handle, uint32_t pasid) {
-  Command command;
-  command.operation = kDetachPasid;
-  command.id = handle;
-  command.words[0] = pasid;
-  return Run(command);
+  return Run(kDetachPasid, handle, {pasid});
 }
 
 int64_t MockDevices::CheckPasid(uint32_t handle, uint32_t pasid, uint32_t table) {
-  Command command;
-  command.operation = kCheckPasid;
-  command.id = handle;
-  command.words[0] = pasid;
-  command.words[1] = table;
-  return Run(command);
+  return Run(kCheckPasid, handle, {pasid, table});
 }
 
 int64_t MockDevices::CheckMapping(uint32_t table, uint64_t iova, uint64_t user_address,
@@ -114,21 +101,11 @@ int64_t MockDevices::CheckMapping(uint32_t table, uint64_t iova, uint64_t user_a
 }
 
 int64_t MockDevices::CheckIotlb(uint32_t table, uint32_t entry, uint32_t value) {
-  Command command;
-  command.operation = kCheckIotlb;
-  command.id = table;
-  command.words[0] = entry;
-  command.words[1] = value;
-  return Run(command);
+  return Run(kCheckIotlb, table, {entry, value});
 }
 
 int64_t MockDevices::CheckCache(uint32_t device, uint32_t entry, uint32_t value) {
-  Command command;
-  command.operation = kCheckCache;
-  command.id = device;
-  command.words[0] = entry;
-  command.words[1] = value;
-  return Run(command);
+  return Run(kCheckCache, device, {entry, value});
 }
 
 int64_t MockDevices::RequestPage(uint32_t device, uint32_t pasid, uint64_t address) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "tests/kernel/iommufd_calls.h"
 
@@ -70,6 +71,8 @@ class MockDevices {
  private:
   struct Command;
   int64_t Run(Command& command);
+  // A command whose arguments are `words`, in order.
+  int64_t Run(uint32_t operation, uint32_t id, std::initializer_list<uint32_t> words);
 
   IommufdCalls& iommufd_;
 };
