@@ -25,8 +25,7 @@ constexpr absl::Duration kTimeToNotice = absl::Seconds(90);
 RunResult RunSeed(uint64_t seed, Flaw flaw) { return Cluster(seed, flaw).Run(); }
 
 Cluster::Cluster(uint64_t seed, Flaw flaw)
-    : flaw_(flaw),
-      scheduler_(seed),
+    : scheduler_(seed),
       network_(scheduler_),
       judge_(scheduler_),
       disk_(scheduler_.NewUuid()),

@@ -56,7 +56,6 @@ class Cluster {
   // Runs until `end` or a violation.
   void RunUntil(absl::Time end);
 
-  const Flaw flaw_;
   Scheduler scheduler_;
   Network network_;
   Judge judge_;

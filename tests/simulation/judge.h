@@ -1,7 +1,6 @@
 // What must hold after each step of a simulated cluster, whatever failed.
 #pragma once
 
-#include <map>
 #include <string>
 
 #include "absl/strings/string_view.h"

@@ -1,7 +1,5 @@
 #include "tests/simulation/simulated_guest.h"
 
-#include <algorithm>
-
 namespace nestor::simulation {
 
 SimulatedGuest::SimulatedGuest(Scheduler& scheduler, SimulatedShim& shim, const bool& calm)
@@ -25,12 +23,6 @@ std::set<agent::Bdf> SimulatedGuest::opened() const {
   std::set<agent::Bdf> devices;
   for (const auto& [device, monitor] : monitors_) devices.insert(device);
   return devices;
-}
-
-bool SimulatedGuest::runs() const {
-  return on_ && !monitors_.empty() &&
-         std::all_of(monitors_.begin(), monitors_.end(),
-                     [](const auto& monitor) { return monitor.second == Monitor::kRuns; });
 }
 
 void SimulatedGuest::Tend() {

@@ -23,8 +23,6 @@ class SimulatedGuest {
   void Opened(const agent::Bdf& device);
   void Closed(const agent::Bdf& device);
   std::set<agent::Bdf> opened() const;
-  // On, with memory on every device that it has, at least one.
-  bool runs() const;
 
  private:
   enum class Monitor { kIdle, kConnecting, kConnected, kRuns };

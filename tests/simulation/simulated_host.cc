@@ -1,5 +1,6 @@
 #include "tests/simulation/simulated_host.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "agent/reconcile/inventory_message.h"
@@ -100,21 +101,15 @@ std::vector<kernel::SimBinding> SimulatedHost::Bindings() const {
 
 std::set<std::string> SimulatedHost::LiveMachines() const {
   std::set<std::string> live;
+  const std::vector<kernel::SimBinding> bindings = Bindings();
   for (const auto& [uid, machine] : shims_) {
-    for (const auto& binding : Bindings()) {
-      const auto held = machine.shim->Inventory().held;
-      if (held.bindings.contains({binding.bdf, binding.pasid}))
-        live.insert(machine.shim->vm_name());
-    }
+    const agent::AddressSpaceState held = machine.shim->Inventory().held;
+    const bool is_live = std::any_of(bindings.begin(), bindings.end(), [&](const auto& binding) {
+      return held.bindings.contains({binding.bdf, binding.pasid});
+    });
+    if (is_live) live.insert(machine.shim->vm_name());
   }
   return live;
-}
-
-bool SimulatedHost::GuestRuns(const std::string& vm_name) const {
-  for (const auto& [uid, machine] : shims_) {
-    if (machine.shim->vm_name() == vm_name) return machine.guest->runs();
-  }
-  return false;
 }
 
 absl::StatusOr<std::shared_ptr<agent::Shim>> SimulatedHost::Launch(const std::string& vm_name,

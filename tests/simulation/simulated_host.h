@@ -1,7 +1,6 @@
 // A host: its kernel, the shims on it, its agent, and the guests that run there.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,7 +9,7 @@
 #include <vector>
 
 #include "agent/kernel/sim_kernel.h"
-#include "agent/reconcile/host_reconciler.h"
+#include "agent/shim/shim.h"
 #include "agent/shim/vmm_endpoints.h"
 #include "tests/simulation/flaws.h"
 #include "tests/simulation/judge.h"
@@ -58,7 +57,6 @@ class SimulatedHost final : public agent::ShimLauncher, public agent::VmmEndpoin
   // The machines that have something bound in the kernel.
   std::set<std::string> LiveMachines() const;
   size_t shims() const { return shims_.size(); }
-  bool GuestRuns(const std::string& vm_name) const;
 
   // agent::ShimLauncher
   absl::StatusOr<std::shared_ptr<agent::Shim>> Launch(const std::string& vm_name,

@@ -39,13 +39,12 @@ std::string Describe(const v1::Result& result) {
 SimulatedShim::SimulatedShim(ShimWorld& world, std::string vm_name, std::string vm_uid)
     : world_(world),
       vm_name_(std::move(vm_name)),
-      vm_uid_(std::move(vm_uid)),
       kernel_process_(world.kernel.CreateProcess()),
       syscalls_(*kernel_process_),
       backend_(syscalls_),
       address_space_(backend_.CreateAddressSpace().value()),
       core_({.vm_name = vm_name_,
-             .vm_uid = vm_uid_,
+             .vm_uid = std::move(vm_uid),
              .replace_has_gap = backend_.replace_has_gap(),
              .backoff = {},
              .seed = world.scheduler.choices().Below(1000)}),
@@ -56,8 +55,10 @@ SimulatedShim::~SimulatedShim() { process_.Kill(); }
 absl::Status SimulatedShim::Apply(const v1::Fence& fence, const v1::DesiredVirtualMachine* machine,
                                   const std::vector<v1::DesiredBinding>& bindings) {
   v1::Fence told = fence;
-  const v1::Fence& highest = core_.Inventory(world_.scheduler.Now()).fence;
-  if (world_.flaw == Flaw::kIgnoresFence && !highest.incarnation().empty()) told = highest;
+  if (world_.flaw == Flaw::kIgnoresFence) {
+    const v1::Fence highest = core_.Inventory(world_.scheduler.Now()).fence;
+    if (!highest.incarnation().empty()) told = highest;
+  }
   const absl::Status status = core_.Apply(told, machine, bindings, world_.scheduler.Now());
   if (!status.ok()) {
     world_.scheduler.Note(world_.host, " ", vm_name_, " refuses: ", status.message());

@@ -55,7 +55,6 @@ class SimulatedShim final : public agent::Shim {
 
   bool HoldsNothing() const { return core_.HoldsNothing(); }
   const std::string& vm_name() const { return vm_name_; }
-  const std::string& vm_uid() const { return vm_uid_; }
 
   // Calls that wait for their part: the monitors of a simulation call the ones above.
   absl::StatusOr<std::string> VmmConnected(const agent::Bdf&) override { return NotHere(); }
@@ -106,7 +105,6 @@ class SimulatedShim final : public agent::Shim {
 
   ShimWorld& world_;
   const std::string vm_name_;
-  const std::string vm_uid_;
   const std::unique_ptr<kernel::SimProcess> kernel_process_;
   kernel::FaultySyscalls syscalls_;
   agent::Type1Backend backend_;
