@@ -204,24 +204,28 @@ TEST_P(StoreConformance, FullQueueRefusesOnTheCallingThreadAndKeepsTheRest) {
     release.get_future().wait();
   });
   blocked.get_future().wait();
-  // Some may be taken out of the queue meanwhile, but not all that follow.
-  constexpr int kSent = 10;
+  // Some may be taken out of the queue meanwhile, even just before the last is sent, but not all
+  // that follow. A refusal is there at once: no callback can run on the store's own thread.
+  constexpr int kMostSent = 100;
   std::vector<std::future<absl::StatusOr<int64_t>>> answers;
-  for (int i = 0; i < kSent; ++i) {
+  auto refused = [&] {
+    return !answers.empty() &&
+           answers.back().wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  };
+  auto key = [](size_t i) { return std::to_string(100 + i); };  // in order
+  while (answers.size() < kMostSent && !refused()) {
     auto answer = std::make_shared<std::promise<absl::StatusOr<int64_t>>>();
-    answers.push_back(answer->get_future());
-    store().Commit({{}, {{std::to_string(i), ""}}, {}},
+    store().Commit({{}, {{key(answers.size()), ""}}, {}},
                    [answer](auto revision) { answer->set_value(revision); });
+    answers.push_back(answer->get_future());
   }
-  // While no callback can run on the store's own thread.
-  std::future<absl::StatusOr<int64_t>>& last = answers.back();
-  ASSERT_EQ(last.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+  ASSERT_TRUE(refused());
   release.set_value();
   std::vector<std::string> stored;
-  for (int i = 0; i < kSent; ++i) {
-    const absl::Status status = answers[static_cast<size_t>(i)].get().status();
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const absl::Status status = answers[i].get().status();
     if (status.ok()) {
-      stored.push_back(std::to_string(i));
+      stored.push_back(key(i));
     } else {
       EXPECT_EQ(ErrorReason(status), "QUEUE_FULL");
     }
