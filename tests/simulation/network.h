@@ -79,25 +79,23 @@ class Connection : public std::enable_shared_from_this<Connection<Up, Down>> {
   // Once both ends are set.
   void Open() { KeepAlive(0); }
   void SendUp(Up message) {
-    Send(&up_, [self = this->shared_from_this(), message = std::move(message)]() mutable {
-      if (self->callee.on_message) self->callee.on_message(std::move(message));
+    Send(&up_, [this, message = std::move(message)]() mutable {
+      if (callee.on_message) callee.on_message(std::move(message));
     });
   }
   void SendDown(Down message) {
-    Send(&down_, [self = this->shared_from_this(), message = std::move(message)]() mutable {
-      if (self->caller.on_message) self->caller.on_message(std::move(message));
+    Send(&down_, [this, message = std::move(message)]() mutable {
+      if (caller.on_message) caller.on_message(std::move(message));
     });
   }
   // The callee ends it, after what it sent.
   void CloseDown(absl::Status status) {
-    Send(&down_, [self = this->shared_from_this(), status = std::move(status)]() mutable {
-      self->TellCaller(std::move(status));
-    });
+    Send(&down_, [this, status = std::move(status)]() mutable { TellCaller(std::move(status)); });
     TellCallee();
   }
   // The caller ends it.
   void CloseUp() {
-    Send(&up_, [self = this->shared_from_this()] { self->TellCallee(); });
+    Send(&up_, [this] { TellCallee(); });
     caller = {};
   }
   // What is on its way is lost; each end learns of it after its own time.
@@ -117,6 +115,7 @@ class Connection : public std::enable_shared_from_this<Connection<Up, Down>> {
     std::deque<std::function<void()>> on_their_way = {};
   };
 
+  // `deliver` may use this connection: whoever delivers it keeps the connection.
   void Send(Direction* direction, std::function<void()> deliver) {
     if (broken_) return;
     direction->on_their_way.push_back(std::move(deliver));

@@ -41,13 +41,17 @@ struct SimulatedServer::Life {
 class SimulatedServer::Stream final : public server::AgentStream,
                                       public std::enable_shared_from_this<Stream> {
  public:
-  Stream(Life& life, std::shared_ptr<AgentConnection> connection)
-      : life_(life), connection_(std::move(connection)) {}
+  Stream(Life& life, const std::shared_ptr<AgentConnection>& connection)
+      : life_(life), connection_(connection) {}
 
-  void Send(v1::SyncResponse message) override { connection_->SendDown(std::move(message)); }
+  void Send(v1::SyncResponse message) override {
+    if (const auto connection = connection_.lock()) connection->SendDown(std::move(message));
+  }
   void Close(absl::Status status) override {
-    connection_->CloseDown(std::move(status));
-    std::erase(life_.connections, connection_);
+    const auto connection = connection_.lock();
+    if (connection == nullptr) return;
+    connection->CloseDown(std::move(status));
+    std::erase(life_.connections, connection);
   }
   void Receive(v1::SyncRequest message) {
     waiting_.push_back(std::move(message));
@@ -65,7 +69,7 @@ class SimulatedServer::Stream final : public server::AgentStream,
   }
 
   Life& life_;
-  const std::shared_ptr<AgentConnection> connection_;
+  const std::weak_ptr<AgentConnection> connection_;  // it holds this stream
   std::deque<v1::SyncRequest> waiting_;
   bool busy_ = false;
 };
@@ -110,10 +114,11 @@ void SimulatedServer::Accept(const std::shared_ptr<AgentConnection>& connection)
     life.lock()->process.Post(
         [stream, message = std::move(message)]() mutable { stream->Receive(std::move(message)); });
   };
-  connection->callee.on_closed = [life = std::weak_ptr(life_), stream, connection] {
+  connection->callee.on_closed = [life = std::weak_ptr(life_), stream,
+                                  weak = std::weak_ptr(connection)] {
     const auto held = life.lock();
     if (held == nullptr) return;
-    std::erase(held->connections, connection);
+    std::erase(held->connections, weak.lock());
     held->process.Post([&sessions = *held->sessions, stream] { sessions.OnClosed(stream); });
   };
   connection->Open();
