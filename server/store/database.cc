@@ -7,7 +7,11 @@
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
+#include <spdlog/spdlog.h>
 
+#include <array>
+#include <cstdarg>
+#include <cstdio>
 #include <utility>
 
 #include "api/support/status_macros.h"
@@ -20,8 +24,6 @@ namespace nestor::server {
 namespace {
 
 constexpr double kBloomBitsPerKey = 10;  // about 1% false positives
-constexpr size_t kInfoLogsKept = 4;
-constexpr size_t kInfoLogBytes = size_t{4} << 20;
 
 // Keeps RocksDB from going back to writing by itself when a full disk has room again.
 class NoRecovery final : public rocksdb::EventListener {
@@ -29,6 +31,21 @@ class NoRecovery final : public rocksdb::EventListener {
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
                             bool* auto_recovery) override {
     *auto_recovery = false;
+  }
+};
+
+// RocksDB's warnings and errors go where this program's do. A log of its own in the store's
+// directory, as it has by default, ends the program by an assertion when the disk is full.
+class ProgramLog final : public rocksdb::Logger {
+ public:
+  ProgramLog() : Logger(rocksdb::WARN_LEVEL) {}
+  void Logv(const char*, va_list) override {}  // says no level: only headers
+  void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    if (level < GetInfoLogLevel() || level == rocksdb::HEADER_LEVEL) return;
+    std::array<char, 1024> line{};
+    std::vsnprintf(line.data(), line.size(), format, arguments);
+    spdlog::log(level == rocksdb::WARN_LEVEL ? spdlog::level::warn : spdlog::level::err,
+                "rocksdb: {}", line.data());
   }
 };
 
@@ -48,8 +65,7 @@ rocksdb::Options MakeOptions(const DatabaseOptions& options, rocksdb::Env* envir
   result.write_dbid_to_manifest = true;  // which has a checksum, unlike the file IDENTITY
   result.max_bgerror_resume_count = 0;   // for the errors that NoRecovery does not hear of
   result.listeners = {std::make_shared<NoRecovery>()};
-  result.keep_log_file_num = kInfoLogsKept;
-  result.max_log_file_size = kInfoLogBytes;
+  result.info_log = std::make_shared<ProgramLog>();
   result.stats_dump_period_sec = 0;
   result.stats_persist_period_sec = 0;
   return result;

@@ -49,6 +49,12 @@ TEST_F(RocksDbDirectory, MissingOneIsCreatedForItsUserAlone) {
   EXPECT_EQ(std::filesystem::status(path_).permissions(), std::filesystem::perms::owner_all);
 }
 
+// RocksDB's own log asserts when it cannot be written.
+TEST_F(RocksDbDirectory, HoldsNoLogThatAFullDiskWouldEndTheProgramBy) {
+  EXPECT_TRUE(Open(path_).ok());
+  EXPECT_FALSE(std::filesystem::exists(path_ + "/LOG"));
+}
+
 TEST_F(RocksDbDirectory, EmptyOneIsUsed) { EXPECT_TRUE(Open(directory_.path() + "/").ok()); }
 
 TEST_F(RocksDbDirectory, RootOfAFreshFileSystemIsUsed) {

@@ -59,11 +59,14 @@ std::string LocalCluster::ProgramPath(const std::string& program) {
 }
 
 void LocalCluster::StartServer() {
-  server_ = std::make_unique<Process>(
-      "nestor-server",
-      std::vector<std::string>{"--data-dir", directory() + "/store", "--listen", ApiAddress(),
-                               "--agent-listen", AgentAddress(), "--insecure"},
-      directory() + "/server.log");
+  std::vector<std::string> command = server_environment_;
+  for (const std::string& argument :
+       {ProgramPath("nestor-server"), std::string("--data-dir"), directory() + "/store",
+        std::string("--listen"), ApiAddress(), std::string("--agent-listen"), AgentAddress(),
+        std::string("--insecure")}) {
+    command.push_back(argument);
+  }
+  server_ = std::make_unique<Process>("/usr/bin/env", command, directory() + "/server.log");
   // A first call may still meet the connection to a server that was killed.
   const absl::Time deadline = absl::Now() + kPatience;
   grpc::Status status;
@@ -93,8 +96,10 @@ void LocalCluster::StartAgent(const std::string& host, int devices,
     const absl::StatusOr<std::string> ready = kernels_[host]->ReadLine(kPatience);
     EXPECT_TRUE(ready.ok()) << ready.status();
   }
+  const auto route = routes_.find(host);
+  const std::string server = route == routes_.end() ? AgentAddress() : route->second;
   std::vector<std::string> arguments = {"--host",    host,
-                                        "--server",  AgentAddress(),
+                                        "--server",  server,
                                         "--run-dir", directory() + "/" + host,
                                         "--kernel",  "sim:" + KernelSocket(host),
                                         "--insecure"};

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -42,6 +43,7 @@ class LocalCluster {
 
   void StartServer();
   void KillServer() { server_.reset(); }
+  void SignalServer(int signal) { server_->Signal(signal); }
   // SIGTERM; the exit code.
   absl::StatusOr<int> StopServer();
   // An agent on the host's simulated kernel, a nestor-simkernel that is started with the host's
@@ -50,6 +52,15 @@ class LocalCluster {
                   const std::string& personality = "series");
   // More options of agents that are started from now on.
   void SetAgentOptions(std::vector<std::string> options) { agent_options_ = std::move(options); }
+  // What servers that are started from now on have in their environment: NAME=VALUE.
+  void SetServerEnvironment(std::vector<std::string> variables) {
+    server_environment_ = std::move(variables);
+  }
+  // Agents of `host` that are started from now on dial `address` instead of the server's.
+  void RouteAgent(const std::string& host, std::string address) {
+    routes_[host] = std::move(address);
+  }
+  void SignalAgent(const std::string& host, int signal) { agents_.at(host)->Signal(signal); }
   // kill -9; returns when it is gone. Shims in processes of their own live on.
   void KillAgent(const std::string& host) { agents_.erase(host); }
   // kill -9 of all shims' processes.
@@ -84,6 +95,8 @@ class LocalCluster {
   std::map<std::string, std::unique_ptr<Process>> kernels_;  // by host
   std::map<std::string, std::unique_ptr<Process>> agents_;
   std::vector<std::string> agent_options_;
+  std::vector<std::string> server_environment_;
+  std::map<std::string, std::string> routes_;  // by host
   std::map<std::string, std::unique_ptr<Process>> guests_;
   std::unique_ptr<v1::HostService::Stub> hosts_;
   std::unique_ptr<v1::VirtualMachineService::Stub> machines_;
