@@ -170,7 +170,7 @@ void Chaos::StopServer() {
 void Chaos::FillDisk() {
   const absl::Duration pause = Between(absl::Milliseconds(100), absl::Seconds(2));
   Say(absl::StrCat("server's disk full for ", absl::FormatDuration(pause)));
-  std::ofstream{full_disk_};
+  std::ofstream(full_disk_).close();
   absl::SleepFor(pause);
   v1::ListHostsResponse hosts;
   const grpc::Status status =

@@ -38,7 +38,7 @@ grpc::Status Insist(const std::function<grpc::Status(grpc::ClientContext*)>& cal
   const absl::Time deadline = absl::Now() + kPatience;
   for (;;) {
     CallContext context(kAttempt);
-    const grpc::Status status = call(context);
+    grpc::Status status = call(context);
     if (!IsPassing(status.error_code()) || absl::Now() > deadline) return status;
     absl::SleepFor(absl::Milliseconds(50));
   }
