@@ -1,6 +1,7 @@
 #include "cli/describe.h"
 
 #include <map>
+#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -8,6 +9,7 @@
 #include "cli/enum_name.h"
 #include "cli/field_list.h"
 #include "cli/resource_table.h"
+#include "cli/table.h"
 #include "cli/text.h"
 
 namespace nestor::cli {
@@ -203,6 +205,22 @@ std::string Explain(const v1::ExplainPasidBindingResponse& explanation) {
   fields.Add("Likely cause", TerminalSafe(explanation.cause()));
   fields.Add("Next step", TerminalSafe(explanation.next_step()));
   return absl::StrCat(text, fields.ToString());
+}
+
+std::string Timeline(const v1::GetPasidBindingTimelineResponse& timeline) {
+  std::ostringstream text;
+  Table table(text, {"TIME", "EVENT", "EPOCH", "AFTER", "WHAT HAPPENED"});
+  for (const v1::TimelineEvent& event : timeline.events()) {
+    std::string what = TerminalSafe(event.message());
+    if (event.count() > 1) {
+      absl::StrAppend(&what, "; ", event.count(), " times, last ", TimeText(event.last_time()));
+    }
+    table.AddRow({TimeText(event.time()), ShortEnumName(event.kind()),
+                  event.epoch() == 0 ? "-" : absl::StrCat(event.epoch()),
+                  event.has_latency() ? DurationText(event.latency()) : "-", what});
+  }
+  table.EndPage();
+  return text.str();
 }
 
 }  // namespace nestor::cli

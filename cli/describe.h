@@ -19,5 +19,7 @@ std::string Describe(const v1::PasidBinding& binding, absl::Time now);
 // The ladder of a binding: each rung with its time, the first not reached, the kernel call
 // that failed, the likely cause and one next step.
 std::string Explain(const v1::ExplainPasidBindingResponse& explanation);
+// What happened to a binding: a line for each event.
+std::string Timeline(const v1::GetPasidBindingTimelineResponse& timeline);
 
 }  // namespace nestor::cli

@@ -113,6 +113,8 @@ TEST(Describe, TextOfTheServerCannotSteerTheTerminal) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
 }
 
+TEST(Timeline, HasALineForEachEvent) { ExpectGolden("timeline.txt", Timeline(SampleTimeline())); }
+
 TEST(Explain, ShowsRungsKernelCallAndNextStep) {
   ExpectGolden("explain.txt", Explain(SampleExplanation()));
 }

@@ -151,6 +151,20 @@ v1::ExplainPasidBindingResponse SampleExplanation() {
   return explanation;
 }
 
+v1::GetPasidBindingTimelineResponse SampleTimeline() {
+  return Parse<v1::GetPasidBindingTimelineResponse>(R"(
+    events { kind: KIND_PERSISTED generation: 1 time { seconds: 1769850000 }
+             message: "generation 1 was stored" }
+    events { kind: KIND_FAILED generation: 1 epoch: 3 time { seconds: 1769850000 nanos: 4000000 }
+             reason: "PASID_TAKEN_ON_HOST" count: 3 last_time { seconds: 1769850009 }
+             message: "generation 1 could not be bound (PASID_TAKEN_ON_HOST): pasid 6 is taken" }
+    events { kind: KIND_HOST_SILENT epoch: 3 time { seconds: 1769850060 }
+             message: "the agent of hosts/host-a fell silent" }
+    events { kind: KIND_PROGRAMMED generation: 1 epoch: 4 time { seconds: 1769850120 }
+             latency { seconds: 120 }
+             message: "the kernel of hosts/host-a walks the root of generation 1" })");
+}
+
 void ExpectGolden(absl::string_view name, const std::string& actual) {
   const std::string path = absl::StrCat(NESTOR_SOURCE_DIR, "/cli/testdata/", name);
   if (std::getenv("NESTOR_UPDATE_GOLDEN") != nullptr) {

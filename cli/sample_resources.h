@@ -24,6 +24,8 @@ std::vector<v1::VirtualMachine> SampleMachines();
 std::vector<v1::PasidBinding> SampleBindings();
 // The explanation of the binding that failed for good.
 v1::ExplainPasidBindingResponse SampleExplanation();
+// The timeline of a binding that failed, whose host was silent for a while.
+v1::GetPasidBindingTimelineResponse SampleTimeline();
 
 // Compares `actual` with cli/testdata/`name`. With NESTOR_UPDATE_GOLDEN in the environment
 // the file is written instead.

@@ -184,6 +184,7 @@ after=$(ctl get bindings -o json | jq -S 'map({name, spec, uid: .metadata.uid})'
 ctl --timeout 30s wait "$changing" --for programmed >/dev/null 2>&1 || fail "no agent came back"
 expect_page "$vm" "$device" "$pasid" "$new_root"
 echo "$bindings bindings before and after; a DMA while the server was dead read the right page"
+ctl timeline "$changing"
 
 step "A binding that cannot work, explained"
 ctl apply -f "$cannot_work" | tail -n 1

@@ -36,6 +36,7 @@ void AddCommands(CLI::App* app, const Session& session, ChosenCommand* chosen) {
   AddGetCommand(app, session, chosen);
   AddDescribeCommand(app, session, chosen);
   AddExplainCommand(app, session, chosen);
+  AddTimelineCommand(app, session, chosen);
   AddWatchCommand(app, session, chosen);
   AddWaitCommand(app, session, chosen);
   AddBindCommand(app, session, chosen);

@@ -18,6 +18,7 @@ void AddExplainCommand(CLI::App* app, const Session& session, ChosenCommand* cho
 void AddGetCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddHelpCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddInvalidateCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddTimelineCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddUnbindCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddVersionCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddWaitCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);

@@ -50,7 +50,7 @@ class ExamplesTest : public ::testing::Test {
 TEST_F(ExamplesTest, OfEveryCommandAreUnderstood) {
   for (const char* command :
        {"", "apply", "bind", "completion", "delete", "describe", "diff", "explain", "get", "help",
-        "invalidate", "unbind", "version", "wait", "watch"}) {
+        "invalidate", "timeline", "unbind", "version", "wait", "watch"}) {
     const auto examples = Examples(Run(absl::StrCat("nestorctl ", command, " --help")).out);
     EXPECT_FALSE(examples.empty()) << command;
     for (const std::string& example : examples) {

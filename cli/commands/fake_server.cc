@@ -143,6 +143,15 @@ grpc::Status FakeBindings::ExplainPasidBinding(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
+grpc::Status FakeBindings::GetPasidBindingTimeline(grpc::ServerContext*,
+                                                   const v1::GetPasidBindingTimelineRequest*,
+                                                   v1::GetPasidBindingTimelineResponse* response) {
+  v1::TimelineEvent& event = *response->add_events();
+  event.set_kind(v1::TimelineEvent::KIND_PERSISTED);
+  event.set_message("generation 1 was stored");
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeBindings::InvalidateCache(grpc::ServerContext*,
                                            const v1::InvalidateCacheRequest* request,
                                            v1::InvalidateCacheResponse*) {

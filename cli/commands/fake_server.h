@@ -78,6 +78,10 @@ class FakeBindings final : public v1::PasidBindingService::Service {
                                    const v1::ExplainPasidBindingRequest* request,
                                    v1::ExplainPasidBindingResponse* response) override;
 
+  grpc::Status GetPasidBindingTimeline(grpc::ServerContext*,
+                                       const v1::GetPasidBindingTimelineRequest* request,
+                                       v1::GetPasidBindingTimelineResponse* response) override;
+
   grpc::Status InvalidateCache(grpc::ServerContext*, const v1::InvalidateCacheRequest* request,
                                v1::InvalidateCacheResponse*) override;
 

@@ -45,14 +45,16 @@ storage::v1::PasidBindingRow BindingTable::Entry::ReadRow() const {
   return parsed;
 }
 
-BindingState BindingTable::Entry::ReadObserved() const {
-  BindingState parsed;
+storage::v1::PasidBindingObservedRow BindingTable::Entry::ReadObserved() const {
+  storage::v1::PasidBindingObservedRow parsed;
   parsed.ParseFromString(observed);
   return parsed;
 }
 
 PasidBindingRecord BindingTable::Entry::Read() const {
-  return {ReadRow(), revision, ReadObserved()};
+  storage::v1::PasidBindingObservedRow of_it = ReadObserved();
+  return {ReadRow(), revision, std::move(*of_it.mutable_status()),
+          std::move(*of_it.mutable_events())};
 }
 
 bool BindingTable::UidEqual::operator()(const Entry* entry, const Uid& uid) const {
@@ -93,16 +95,17 @@ void BindingTable::Put(absl::string_view name, int64_t revision, const std::stri
   entry.revision = revision;
   entry.row = stored_row;
   entry.uid_hash = HashOf(row.metadata().uid());
-  entry.rung = RungOf(row, entry.ReadObserved());
+  entry.rung = RungOf(row, entry.ReadObserved().status());
   ++entry.machine->counts[entry.rung];
   by_uid_.insert(&entry);
 }
 
-void BindingTable::Observe(absl::string_view name, const BindingState& status) {
+void BindingTable::Observe(absl::string_view name, storage::v1::PasidBindingObservedRow row) {
   Entry& entry = *FindEntry(name);
   --entry.machine->counts[entry.rung];
-  entry.observed = status.SerializeAsString();
-  entry.rung = RungOf(entry.ReadRow(), status);
+  row.clear_uid();
+  entry.observed = row.SerializeAsString();
+  entry.rung = RungOf(entry.ReadRow(), row.status());
   ++entry.machine->counts[entry.rung];
 }
 

@@ -27,6 +27,7 @@ struct PasidBindingRecord {
   storage::v1::PasidBindingRow row;
   int64_t revision = 0;  // mod_revision of the row; 0: not yet stored
   v1::PasidBindingStatus observed;
+  google::protobuf::RepeatedPtrField<v1::TimelineEvent> events;  // observed, oldest first
 
   // Whether what is observed is of the row's generation.
   bool IsCurrent() const;
@@ -54,7 +55,7 @@ class BindingTable {
   void Put(absl::string_view name, int64_t revision, const std::string& stored_row,
            const storage::v1::PasidBindingRow& row);
   // What is observed of a binding that is there.
-  void Observe(absl::string_view name, const v1::PasidBindingStatus& status);
+  void Observe(absl::string_view name, storage::v1::PasidBindingObservedRow row);
   void Erase(absl::string_view name);
 
   bool Contains(absl::string_view name) const { return FindEntry(name) != nullptr; }
@@ -83,10 +84,10 @@ class BindingTable {
     v1::PasidBindingStatus::State rung = v1::PasidBindingStatus::STATE_UNSPECIFIED;
     std::string id;
     std::string row;       // storage::v1::PasidBindingRow
-    std::string observed;  // v1::PasidBindingStatus
+    std::string observed;  // storage::v1::PasidBindingObservedRow, without the uid
 
     storage::v1::PasidBindingRow ReadRow() const;
-    v1::PasidBindingStatus ReadObserved() const;
+    storage::v1::PasidBindingObservedRow ReadObserved() const;
     PasidBindingRecord Read() const;
   };
 

@@ -36,7 +36,9 @@ class BindingTableTest : public ::testing::Test {
     State status;
     status.set_state(state);
     status.set_observed_generation(generation);
-    table_.Observe(name, status);
+    storage::v1::PasidBindingObservedRow row;
+    *row.mutable_status() = status;
+    table_.Observe(name, row);
   }
 
   std::vector<std::string> NamesFrom(const std::string& from, size_t limit = 100) const {

@@ -10,6 +10,7 @@
 #include "api/support/status_macros.h"
 #include "server/core/keys.h"
 #include "server/core/observation.h"
+#include "server/core/timeline.h"
 
 namespace nestor::server {
 namespace {
@@ -29,7 +30,7 @@ v1::PasidBindingStatus LostStatus(const v1::PasidBindingStatus& before) {
 // What was seen on the host by an earlier session and is no longer held there, as after a
 // reboot. Without this it would seem to be there until the agent has come to each.
 void PutLost(const View& view, const HostRecord& host, const v1::Hello& hello,
-             Transaction* transaction) {
+             const SessionMoment& moment, Transaction* transaction) {
   std::set<std::string> held;
   for (const auto& machine : hello.held_virtual_machines()) held.insert(machine.uid());
   for (const auto& binding : hello.held_bindings()) held.insert(binding.uid());
@@ -52,11 +53,28 @@ void PutLost(const View& view, const HostRecord& host, const v1::Hello& hello,
       storage::v1::PasidBindingObservedRow row;
       row.set_uid(binding.row.metadata().uid());
       *row.mutable_status() = LostStatus(binding.observed);
+      *row.mutable_events() = binding.events;
+      AddBindingEvent(row.status(), FromTimestamp(binding.row.metadata().update_time()), moment,
+                      row.mutable_events());
       transaction->puts.emplace_back(
           keys::PasidBindingObserved(*PasidBindingName::Parse(binding_name)),
           row.SerializeAsString());
     }
   }
+}
+
+void PutEvent(const HostRecord* host, const std::string& host_id, v1::TimelineEvent::Kind kind,
+              const SessionMoment& moment, Transaction* transaction) {
+  storage::v1::HostEventsRow row;
+  if (host != nullptr) *row.mutable_events() = host->events;
+  AddHostEvent(kind, moment, row.mutable_events());
+  transaction->puts.emplace_back(keys::HostEvents(host_id), row.SerializeAsString());
+}
+
+// A host of which nothing was observed has not been started anew.
+bool IsRebooted(const HostRecord* host, const v1::Hello& hello) {
+  if (host == nullptr || host->observed.status().boot_id().empty()) return false;
+  return host->observed.status().boot_id() != hello.boot_id();
 }
 
 v1::HostStatus StatusOf(const v1::Hello& hello, int64_t epoch, absl::Time now) {
@@ -158,7 +176,12 @@ HostClaim ClaimHost(const View& view, absl::Time now, const v1::Hello& hello,
   PutEpoch(view, host_id, claim.epoch, session_id, &claim.transaction);
   if (host == nullptr) PutNewHost(host_id, host_uid, now, &claim.transaction);
   PutDevices(host, host_id, hello.inventory(), &claim.transaction);
-  if (host != nullptr) PutLost(view, *host, hello, &claim.transaction);
+  const SessionMoment moment{now, claim.epoch};
+  if (host != nullptr) PutLost(view, *host, hello, moment, &claim.transaction);
+  PutEvent(host, host_id,
+           IsRebooted(host, hello) ? v1::TimelineEvent::KIND_HOST_REBOOTED
+                                   : v1::TimelineEvent::KIND_HOST_CONNECTED,
+           moment, &claim.transaction);
   storage::v1::HostObservedRow observed;
   *observed.mutable_status() = claim.status;
   claim.transaction.puts.emplace_back(keys::HostObserved(host_id), observed.SerializeAsString());
@@ -173,7 +196,7 @@ std::vector<std::string> ConnectedHosts(const View& view) {
   return hosts;
 }
 
-Transaction MarkHostUnknown(const View& view, const std::string& host) {
+Transaction MarkHostUnknown(const View& view, absl::Time now, const std::string& host) {
   Transaction transaction;
   transaction.durability = Durability::kRelaxed;
   const HostRecord* record = view.FindHost(host);
@@ -182,6 +205,8 @@ Transaction MarkHostUnknown(const View& view, const std::string& host) {
   row.mutable_status()->set_state(v1::HostStatus::STATE_UNKNOWN);
   transaction.compares.push_back(Compare::Unchanged(keys::Epoch(host), view.Epoch(host).revision));
   transaction.puts.emplace_back(keys::HostObserved(host), row.SerializeAsString());
+  PutEvent(record, host, v1::TimelineEvent::KIND_HOST_SILENT, {now, row.status().epoch()},
+           &transaction);
   return transaction;
 }
 

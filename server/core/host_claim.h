@@ -46,6 +46,6 @@ HostClaim ClaimHost(const View& view, absl::Time now, const v1::Hello& hello,
 std::vector<std::string> ConnectedHosts(const View& view);
 // Writes that nothing is known of a silent host any more. Fails where somebody claims the host
 // at the same time. Changes nothing where there is no such host.
-Transaction MarkHostUnknown(const View& view, const std::string& host);
+Transaction MarkHostUnknown(const View& view, absl::Time now, const std::string& host);
 
 }  // namespace nestor::server

@@ -76,6 +76,7 @@ absl::StatusOr<Decision> DeleteHost(const View& view, const v1::DeleteHostReques
   draft.RelyOn(keys::Epoch(name.host), view.Epoch(name.host).revision);
   draft.Delete(keys::Host(name.host));
   draft.Delete(keys::HostObserved(name.host));
+  draft.Delete(keys::HostEvents(name.host));
   for (const auto& [bdf, status] : stored->devices) {
     draft.Delete(keys::DeviceObserved(name.host, bdf));
   }

@@ -16,6 +16,8 @@ std::string Host(absl::string_view host) { return absl::StrCat("h/", host); }
 
 std::string HostObserved(absl::string_view host) { return absl::StrCat("oh/", host); }
 
+std::string HostEvents(absl::string_view host) { return absl::StrCat("oe/", host); }
+
 std::string DeviceObserved(absl::string_view host, absl::string_view bdf) {
   return absl::StrCat("od/", host, "/", bdf);
 }
@@ -79,7 +81,7 @@ std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key) {
 bool IsKey(absl::string_view key) {
   const auto [kind, rest] =
       std::pair<absl::string_view, absl::string_view>(absl::StrSplit(key, absl::MaxSplits('/', 1)));
-  if (kind == "h" || kind == "oh" || kind == "e") {
+  if (kind == "h" || kind == "oh" || kind == "oe" || kind == "e") {
     return HostName::Parse(absl::StrCat("hosts/", rest)).ok();
   }
   if (kind == "od" || kind == "d") {

@@ -15,6 +15,7 @@ inline constexpr absl::string_view kObserved = "o";
 
 std::string Host(absl::string_view host);
 std::string HostObserved(absl::string_view host);
+std::string HostEvents(absl::string_view host);
 std::string DeviceObserved(absl::string_view host, absl::string_view bdf);
 std::string VirtualMachine(const VirtualMachineName& name);
 std::string VirtualMachineObserved(const VirtualMachineName& name);

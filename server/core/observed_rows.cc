@@ -1,5 +1,6 @@
 #include "server/core/observed_rows.h"
 
+#include "api/support/proto_time.h"
 #include "api/support/resource_name.h"
 #include "nestor/storage/v1/rows.pb.h"
 #include "server/core/keys.h"
@@ -22,12 +23,15 @@ ObservedRows::ObservedRows(std::string host, const v1::Inventory& inventory)
   }
 }
 
-std::vector<ReachedRung> ObservedRows::Add(const View& view, const HostEffects& effects) {
+std::vector<ReachedRung> ObservedRows::Add(const View& view, const HostEffects& effects,
+                                           const SessionMoment& moment) {
   std::vector<ReachedRung> reached;
   for (const v1::VirtualMachineResult& result : effects.observed_machines) {
     AddMachine(view, result);
   }
-  for (const v1::Result& result : effects.observed_bindings) AddBinding(view, result, &reached);
+  for (const v1::Result& result : effects.observed_bindings) {
+    AddBinding(view, result, moment, &reached);
+  }
   Forget(view, effects);
   return reached;
 }
@@ -42,7 +46,7 @@ void ObservedRows::AddMachine(const View& view, const v1::VirtualMachineResult& 
 }
 
 void ObservedRows::AddBinding(const View& view, const v1::Result& result,
-                              std::vector<ReachedRung>* reached) {
+                              const SessionMoment& moment, std::vector<ReachedRung>* reached) {
   const std::string name = view.PasidBindingByUid(result.uid());
   if (name.empty()) return;
   const PasidBindingRecord record = *view.FindPasidBinding(name);
@@ -56,10 +60,12 @@ void ObservedRows::AddBinding(const View& view, const v1::Result& result,
     return;
   }
   const std::string key = keys::PasidBindingObserved(*PasidBindingName::Parse(name));
-  storage::v1::PasidBindingObservedRow row;
+  storage::v1::PasidBindingObservedRow row = Before(record, key, result);
   row.set_uid(result.uid());
-  const v1::PasidBindingStatus before = Before(view, name, key, result);
+  const v1::PasidBindingStatus before = std::exchange(*row.mutable_status(), {});
   *row.mutable_status() = ObserveBinding(result, before);
+  AddBindingEvent(row.status(), FromTimestamp(metadata.update_time()), moment,
+                  row.mutable_events());
   if (const auto rung = row.status().state();
       is_current && IsFinal(rung) &&
       (before.observed_generation() != result.generation() || before.state() != rung)) {
@@ -68,24 +74,27 @@ void ObservedRows::AddBinding(const View& view, const v1::Result& result,
   rows_[key] = row.SerializeAsString();
 }
 
-v1::PasidBindingStatus ObservedRows::Before(const View& view, const std::string& name,
-                                            const std::string& key, const v1::Result& result) {
-  v1::PasidBindingStatus before = view.FindPasidBinding(name)->observed;
+storage::v1::PasidBindingObservedRow ObservedRows::Before(const PasidBindingRecord& record,
+                                                          const std::string& key,
+                                                          const v1::Result& result) {
+  storage::v1::PasidBindingObservedRow row;
   if (auto it = rows_.find(key); it != rows_.end() && it->second) {
-    storage::v1::PasidBindingObservedRow waiting;
-    waiting.ParseFromString(*it->second);
-    before = waiting.status();
+    row.ParseFromString(*it->second);
+  } else {
+    *row.mutable_status() = record.observed;
+    *row.mutable_events() = record.events;
   }
   auto accepted = accepted_.find(result.uid());
-  if (accepted == accepted_.end()) return before;
+  if (accepted == accepted_.end()) return row;
   const auto [generation, time] = accepted->second;
   accepted_.erase(accepted);
-  if (generation == result.generation() && before.observed_generation() != generation) {
+  if (generation == result.generation() && row.status().observed_generation() != generation) {
+    v1::PasidBindingStatus& before = *row.mutable_status();
     before.Clear();
     before.set_observed_generation(generation);
     *before.mutable_times()->mutable_accepted() = time;
   }
-  return before;
+  return row;
 }
 
 void ObservedRows::Forget(const View& view, const HostEffects& effects) {

@@ -15,6 +15,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "nestor/v1/agent_service.pb.h"
 #include "server/core/host_decision.h"
+#include "server/core/timeline.h"
 #include "server/core/view.h"
 #include "server/store/store.h"
 
@@ -32,9 +33,10 @@ class ObservedRows {
   // `host` is an id; `inventory` is what Hello said, which is written already.
   ObservedRows(std::string host, const v1::Inventory& inventory);
 
-  // Takes in what the agent answered; returns which bindings came to which rung by that.
-  // Answers for what the view no longer has are dropped.
-  std::vector<ReachedRung> Add(const View& view, const HostEffects& effects);
+  // Takes in what the agent answered at `moment`; returns which bindings came to which rung by
+  // that. Answers for what the view no longer has are dropped.
+  std::vector<ReachedRung> Add(const View& view, const HostEffects& effects,
+                               const SessionMoment& moment);
   // A new inventory, checked: a device that it leaves out is gone.
   void AddInventory(const v1::Inventory& inventory);
   void AddHost(const v1::HostStatus& status);
@@ -45,13 +47,14 @@ class ObservedRows {
 
  private:
   void AddMachine(const View& view, const v1::VirtualMachineResult& result);
-  void AddBinding(const View& view, const v1::Result& result, std::vector<ReachedRung>* reached);
+  void AddBinding(const View& view, const v1::Result& result, const SessionMoment& moment,
+                  std::vector<ReachedRung>* reached);
   // What is gone is purged; a row written after that would stay for ever.
   void Forget(const View& view, const HostEffects& effects);
-  // The status that `result` adds to: the newest, waiting or in the view, with the time of a
-  // plain ACCEPTED answer before it.
-  v1::PasidBindingStatus Before(const View& view, const std::string& name, const std::string& key,
-                                const v1::Result& result);
+  // The row that `result` adds to: the newest, waiting or in the view, with the time of a plain
+  // ACCEPTED answer before it.
+  storage::v1::PasidBindingObservedRow Before(const PasidBindingRecord& record,
+                                              const std::string& key, const v1::Result& result);
 
   const std::string host_;
   std::set<std::string> devices_;                           // BDFs of the newest inventory

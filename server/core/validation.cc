@@ -256,6 +256,12 @@ absl::Status Validate(const v1::WaitPasidBindingRequest& request) {
   return violations.ToStatus();
 }
 
+absl::Status Validate(const v1::GetPasidBindingTimelineRequest& request) {
+  FieldViolations violations;
+  CheckName(PasidBindingName::Parse(request.name()).status(), "name", &violations);
+  return violations.ToStatus();
+}
+
 absl::Status Validate(const v1::ExplainPasidBindingRequest& request) {
   FieldViolations violations;
   CheckName(PasidBindingName::Parse(request.name()).status(), "name", &violations);

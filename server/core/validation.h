@@ -37,6 +37,7 @@ absl::Status Validate(const v1::DeletePasidBindingRequest& request);
 absl::Status Validate(const v1::BatchCreatePasidBindingsRequest& request);
 absl::Status Validate(const v1::BatchDeletePasidBindingsRequest& request);
 absl::Status Validate(const v1::WaitPasidBindingRequest& request);
+absl::Status Validate(const v1::GetPasidBindingTimelineRequest& request);
 absl::Status Validate(const v1::ExplainPasidBindingRequest& request);
 absl::Status Validate(const v1::InvalidateCacheRequest& request);
 

@@ -82,6 +82,7 @@ TEST(Validate, NameIsRequiredInEveryRequestThatNamesAResource) {
   EXPECT_THAT(fields(v1::DeletePasidBindingRequest()), ElementsAre("name"));
   EXPECT_THAT(fields(v1::WaitPasidBindingRequest()), ElementsAre("name"));
   EXPECT_THAT(fields(v1::ExplainPasidBindingRequest()), ElementsAre("name"));
+  EXPECT_THAT(fields(v1::GetPasidBindingTimelineRequest()), ElementsAre("name"));
   EXPECT_THAT(fields(v1::CreateHostRequest()), ElementsAre("host.name"));
   EXPECT_THAT(fields(v1::CreateVirtualMachineRequest()),
               ElementsAre("virtual_machine.name", "virtual_machine.spec.placement.host"));

@@ -62,6 +62,7 @@ absl::Status View::Apply(const StoreEvent& event, std::vector<StateChange>* chan
   if (kind == "e") return ApplyEpoch(event, rest);
   if (kind == "r") return ApplyRequest(event);
   if (kind == "oh") return ApplyObservedHost(event, rest, changes);
+  if (kind == "oe") return ApplyHostEvents(event, rest);
 
   StateChange change;
   change.revision = event.revision;
@@ -176,6 +177,14 @@ absl::Status View::ApplyObservedHost(const StoreEvent& event, absl::string_view 
   return absl::OkStatus();
 }
 
+absl::Status View::ApplyHostEvents(const StoreEvent& event, absl::string_view id) {
+  storage::v1::HostEventsRow row;
+  if (event.value.has_value()) RETURN_IF_ERROR(ParseRow(event, &row));
+  if (!event.value.has_value() && !hosts_.contains(id)) return absl::OkStatus();
+  hosts_[std::string(id)].events = std::move(*row.mutable_events());
+  return absl::OkStatus();
+}
+
 absl::Status View::ApplyObservedDevice(const StoreEvent& event, absl::string_view rest,
                                        StateChange* change) {
   const auto [host, bdf] = std::pair<std::string, std::string>(absl::StrSplit(rest, '/'));
@@ -216,7 +225,7 @@ absl::Status View::ApplyObservedPasidBinding(const StoreEvent& event, const std:
   if (!record || row.uid() != record->row.metadata().uid()) return absl::OkStatus();
   change->name = name;
   ForgetUnknownState(row.mutable_status());
-  pasid_bindings_.Observe(name, row.status());
+  pasid_bindings_.Observe(name, std::move(row));
   return absl::OkStatus();
 }
 

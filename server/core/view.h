@@ -43,6 +43,7 @@ struct HostRecord {
   storage::v1::HostRow row;
   int64_t revision = 0;  // mod_revision of the row; 0: there is none
   storage::v1::HostObservedRow observed;
+  google::protobuf::RepeatedPtrField<v1::TimelineEvent> events;  // oldest first
   std::map<std::string, v1::DeviceStatus, std::less<>> devices;  // by BDF
   std::set<std::string> virtual_machines;                        // resource names
 };
@@ -159,6 +160,7 @@ class View {
                                  StateChange* change);
   absl::Status ApplyObservedHost(const StoreEvent& event, absl::string_view id,
                                  std::vector<StateChange>* changes);
+  absl::Status ApplyHostEvents(const StoreEvent& event, absl::string_view id);
   absl::Status ApplyObservedDevice(const StoreEvent& event, absl::string_view rest,
                                    StateChange* change);
   absl::Status ApplyObservedVirtualMachine(const StoreEvent& event, const std::string& name,

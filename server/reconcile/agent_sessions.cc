@@ -281,7 +281,8 @@ void AgentSessions::TellPersisted(const View& view, const StateChange& change) {
 void AgentSessions::Perform(const SessionPtr& session, HostEffects effects) {
   for (v1::SyncResponse& message : effects.send) session->stream->Send(std::move(message));
   std::vector<ReachedRung> reached;
-  state_.Read([&](const View& view) { reached = session->observed.Add(view, effects); });
+  const SessionMoment moment{clock_.Now(), session->status.epoch()};
+  state_.Read([&](const View& view) { reached = session->observed.Add(view, effects, moment); });
   for (const ReachedRung& rung : reached) TellRung(rung.rung, rung.asked_for);
   const size_t pending = session->decision->dirty() + session->decision->in_flight();
   pending_ += pending - std::exchange(session->pending, pending);
@@ -369,7 +370,7 @@ void AgentSessions::MarkUnknown(const std::string& host) {
   log::Warn({{"resource", "hosts/" + host}},
             "silent: what its kernel holds is unknown; nothing is freed");
   Transaction transaction;
-  state_.Read([&](const View& view) { transaction = MarkHostUnknown(view, host); });
+  state_.Read([&](const View& view) { transaction = MarkHostUnknown(view, clock_.Now(), host); });
   store_.Commit(std::move(transaction), [host](absl::StatusOr<int64_t> revision) {
     // ABORTED: a session began in the same moment.
     if (!revision.ok() && !absl::IsAborted(revision.status())) {

@@ -9,6 +9,7 @@ namespace {
 
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 constexpr auto kAbsent = v1::WaitPasidBindingRequest::WANT_ABSENT;
 
@@ -29,6 +30,27 @@ TEST_F(AgentReconnectTest, BindingThatTheHostNoLongerHoldsIsNotProgrammed) {
   EXPECT_EQ(Must(GetBinding("b")).status().programmed_generation(), 0);
   rebooted.Send(AnswerTo(desired));
   Must(Wait("b"));
+}
+
+TEST_F(AgentReconnectTest, TimelineTellsWhatHappenedBeforeARestart) {
+  auto agent = ConnectAndProgram();
+  agent.reset();  // the machine reboots
+  server_.Restart();
+  TestAgent rebooted(server_);
+  rebooted.Connect(TestHello(kOtherBootId));
+  rebooted.Send(AnswerTo(rebooted.ReadDesired()));
+  Must(Wait("b"));
+  v1::GetPasidBindingTimelineRequest request;
+  request.set_name(BindingName("b"));
+  const auto timeline = Must(Call(server_.bindings(), &Bindings::GetPasidBindingTimeline, request));
+  std::vector<v1::TimelineEvent::Kind> kinds;
+  for (const v1::TimelineEvent& event : timeline.events()) kinds.push_back(event.kind());
+  // The test's clock stands still.
+  EXPECT_THAT(kinds,
+              UnorderedElementsAre(
+                  v1::TimelineEvent::KIND_HOST_CONNECTED, v1::TimelineEvent::KIND_PERSISTED,
+                  v1::TimelineEvent::KIND_PROGRAMMED, v1::TimelineEvent::KIND_NOT_PROGRAMMED,
+                  v1::TimelineEvent::KIND_HOST_REBOOTED, v1::TimelineEvent::KIND_PROGRAMMED));
 }
 
 TEST_F(AgentReconnectTest, BindingThatTheHostStillHoldsStaysProgrammedOverARestart) {

@@ -13,6 +13,7 @@
 #include "server/core/explain.h"
 #include "server/core/intent.h"
 #include "server/core/list_query.h"
+#include "server/core/timeline.h"
 #include "server/service/caller.h"
 #include "server/service/invalidate_call.h"
 #include "server/service/parked_calls.h"
@@ -218,6 +219,17 @@ class PasidBindingServiceImpl final : public v1::PasidBindingService::CallbackSe
   Reactor* InvalidateCache(Context* context, const v1::InvalidateCacheRequest* request,
                            v1::InvalidateCacheResponse*) override {
     return InvalidateCall::Start(sessions_, parked_, CallerOf(*context->auth_context()), *request);
+  }
+  Reactor* GetPasidBindingTimeline(Context* context,
+                                   const v1::GetPasidBindingTimelineRequest* request,
+                                   v1::GetPasidBindingTimelineResponse* response) override {
+    return ReadCall(context, state_, *request, response,
+                    [&](const View& view) -> absl::StatusOr<v1::GetPasidBindingTimelineResponse> {
+                      if (!view.pasid_bindings().Contains(request->name())) {
+                        return errors::NotFound(request->name());
+                      }
+                      return Timeline(view, request->name());
+                    });
   }
   Reactor* ExplainPasidBinding(Context* context, const v1::ExplainPasidBindingRequest* request,
                                v1::ExplainPasidBindingResponse* response) override {

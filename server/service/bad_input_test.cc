@@ -305,6 +305,7 @@ std::vector<BadRequest> BadPasidBindingRequests() {
        absl::StrCat("name: '", present, "' timeout { seconds: 9223372036854775807 nanos: -1 }"),
        {"timeout"}},
       {"PasidBindingService/ExplainPasidBinding", "name: 'b'", {"name"}},
+      {"PasidBindingService/GetPasidBindingTimeline", "name: 'b'", {"name"}},
       {"PasidBindingService/InvalidateCache",
        "name: 'b' range { address: 4096 }",
        {"name", "range.size"}},
