@@ -5,8 +5,8 @@
 // It follows the nesting series with the corrections of its review, and Linux 7.2's iommufd,
 // check by check and in the kernel's order, so that code which works here issues the right calls in
 // the right order. Where it disagrees with a real kernel, it is wrong. What it does not model:
-// pinned pages (a page that its owner unmaps is gone for DMA too), the memlock limit, interrupts,
-// page requests, device TLBs, and time.
+// pinned private pages (one that its owner unmaps is gone for DMA too; shared memory stays), the
+// memlock limit, interrupts, page requests, device TLBs, and time.
 #pragma once
 
 #include <cstdint>

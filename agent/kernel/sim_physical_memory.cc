@@ -1,6 +1,9 @@
 #include "agent/kernel/sim_physical_memory.h"
 
+#include <unistd.h>
+
 #include <iterator>
+#include <utility>
 
 namespace nestor::kernel {
 namespace {
@@ -13,7 +16,13 @@ constexpr uint64_t kGap = 4096;
 uint64_t SimPhysicalMemory::Pin(const UserMemory& owner, uint64_t address, uint64_t size) {
   const uint64_t frame = next_frame_;
   next_frame_ += size + kGap;
-  pins_.emplace(frame, PinnedRange{owner, address, size});
+  PinnedRange pin{owner, address, size, nullptr};
+  if (owner.is_foreign()) pin.pages = SharedMapping::Of(owner.pid(), address, size);
+  if (pin.pages != nullptr) {
+    pin.owner = UserMemory(getpid());
+    pin.address = pin.pages->address();
+  }
+  pins_.emplace(frame, std::move(pin));
   return frame;
 }
 

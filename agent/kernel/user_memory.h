@@ -26,6 +26,9 @@ class UserMemory {
 
   // Whether the process still has it.
   bool IsAlive() const;
+  pid_t pid() const { return pid_; }
+  // Whether it is another process's.
+  bool is_foreign() const { return proc_mem_ != nullptr; }
 
   // Whether all of it was copied. Some may have been copied where not.
   [[nodiscard]] bool Read(uint64_t address, void* buffer, size_t size) const;
