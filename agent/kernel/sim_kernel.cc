@@ -45,6 +45,7 @@ std::vector<SimBinding> SimKernel::Bindings() const {
   const std::lock_guard lock(system_->mutex);
   std::vector<SimBinding> bindings;
   const auto entries = system_->iommu.bindings();
+  bindings.reserve(entries.size());
   for (const auto& [key, stage1] : entries) {
     bindings.push_back({system_->machine.devices[key.first].bdf, key.second, stage1});
   }

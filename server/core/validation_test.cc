@@ -100,6 +100,7 @@ TEST(ValidateMachine, DevicesAreBdfsAndNoneTwice) {
 
 TEST(ValidateMachine, HasAtMost64Devices) {
   std::vector<std::string> devices;
+  devices.reserve(64);
   for (int i = 0; i < 64; ++i) devices.push_back(absl::StrCat("0000:", 10 + i, ":00.0"));
   v1::CreateVirtualMachineRequest request;
   *request.mutable_virtual_machine() = WantedMachine(devices);

@@ -298,7 +298,7 @@ void AgentSessions::Flush(const SessionPtr& session) {
   transaction.compares.push_back(
       Compare::Unchanged(keys::Epoch(session->host), session->epoch_revision));
   session->writing = true;
-  store_.Commit(std::move(transaction), [this, session](absl::StatusOr<int64_t> revision) {
+  store_.Commit(std::move(transaction), [this, session](const absl::StatusOr<int64_t>& revision) {
     loop_.Post([this, session, status = revision.status()] {
       session->writing = false;
       if (absl::IsAborted(status)) {
@@ -330,7 +330,7 @@ void AgentSessions::Purge(const SessionPtr& session) {
     }
     return absl::StatusOr<Decision>(std::move(decision));
   };
-  state_.Mutate(decide, {}, [this, session](absl::StatusOr<Applied> applied) {
+  state_.Mutate(decide, {}, [this, session](const absl::StatusOr<Applied>& applied) {
     loop_.Post([this, session, status = applied.status()] {
       session->purging = false;
       // The next session asks again: the rows are still being deleted.
@@ -371,7 +371,7 @@ void AgentSessions::MarkUnknown(const std::string& host) {
             "silent: what its kernel holds is unknown; nothing is freed");
   Transaction transaction;
   state_.Read([&](const View& view) { transaction = MarkHostUnknown(view, clock_.Now(), host); });
-  store_.Commit(std::move(transaction), [host](absl::StatusOr<int64_t> revision) {
+  store_.Commit(std::move(transaction), [host](const absl::StatusOr<int64_t>& revision) {
     // ABORTED: a session began in the same moment.
     if (!revision.ok() && !absl::IsAborted(revision.status())) {
       log::Error({{"resource", "hosts/" + host}}, "cannot record that it is silent: {}",

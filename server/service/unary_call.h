@@ -64,7 +64,7 @@ void LogMutation(const grpc::CallbackServerContext& context, const Request& requ
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, ClusterState& state,
                                      absl::string_view scope, const Request& request,
-                                     Response* response, ClusterState::Decide decide) {
+                                     Response* response, const ClusterState::Decide& decide) {
   if (absl::Status status = CheckCall(*context, request); !status.ok()) {
     return FinishCall(context, status);
   }
@@ -79,7 +79,7 @@ grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, Clust
     options.request_hash = Fingerprint(without_id);
   }
   auto* reactor = context->DefaultReactor();
-  state.Mutate(std::move(decide), std::move(options),
+  state.Mutate(decide, std::move(options),
                [context, reactor, response, &request](absl::StatusOr<Applied> applied) {
                  LogMutation(*context, request, applied.status());
                  if (applied.ok()) response->GetReflection()->Swap(response, applied->reply.get());
