@@ -1,6 +1,7 @@
 // Test support: system calls of which chosen ones fail.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -20,8 +21,16 @@ class FaultySyscalls final : public Syscalls {
   // The `number`-th call from now on (1: the next) fails with -`error_number`; forgets what
   // was asked for before and starts counting anew.
   void FailCall(int number, int error_number);
+  // The `number`-th call from now on waits for Release before it is made; otherwise as FailCall.
+  void HangCall(int number);
+  // Whether a call waits now.
+  bool IsHanging() const;
+  // Ends the waiting.
+  void Release();
   // Every ioctl with that request number fails with -`error_number` until Reset.
   void FailIoctl(unsigned long request, int error_number);  // NOLINT: kernel's type
+  // Every call by that very path fails with -`error_number` until Reset.
+  void FailPath(const std::string& path, int error_number);
   // No call fails; counting starts anew.
   void Reset();
   // Calls since the last FailCall or Reset, failed ones included.
@@ -40,17 +49,23 @@ class FaultySyscalls final : public Syscalls {
   int WriteFile(const std::string& path, const std::string& content) override;
 
  private:
-  // Counts a call; the -errno that it fails with, or 0.
+  // Counts a call, and has it wait; the -errno that it fails with, or 0.
   int Count();
   int CountIoctl(unsigned long request);  // NOLINT: kernel's type
+  int CountPath(const std::string& path);
 
   Syscalls& kernel_;
   mutable std::mutex mutex_;
   int calls_ = 0;
   int failing_call_ = 0;  // 0: none
   int call_error_ = 0;
+  int hanging_call_ = 0;  // 0: none
+  bool hangs_ = false;
+  std::condition_variable released_;
   unsigned long failing_request_ = 0;  // NOLINT: kernel's type
   int request_error_ = 0;              // 0: no request fails
+  std::string failing_path_;
+  int path_error_ = 0;  // 0: no path fails
 };
 
 }  // namespace nestor::kernel

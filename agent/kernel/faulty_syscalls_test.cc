@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <thread>
 
 #include "agent/kernel/sim_kernel.h"
 #include "agent/kernel/uapi/vfio_type1_nesting.h"
@@ -36,6 +37,30 @@ TEST_F(FaultySyscallsTest, ChosenRequestFailsUntilReset) {
   EXPECT_EQ(syscalls_.Ioctl(fd, uapi::VFIO_GET_API_VERSION, 0), 0);
   syscalls_.Reset();
   EXPECT_EQ(syscalls_.Ioctl(fd, uapi::VFIO_CHECK_EXTENSION, 1), 1);
+}
+
+TEST_F(FaultySyscallsTest, ChosenPathFailsUntilReset) {
+  std::string text;
+  const std::string vendor = "/sys/bus/pci/devices/0000:01:00.0/vendor";
+  syscalls_.FailPath(vendor, EIO);
+  EXPECT_EQ(syscalls_.ReadFile(vendor, &text), -EIO);
+  EXPECT_EQ(syscalls_.Open(vendor, O_RDONLY), -EIO);
+  EXPECT_EQ(syscalls_.ReadFile("/sys/bus/pci/devices/0000:01:00.0/device", &text), 0);
+  syscalls_.Reset();
+  EXPECT_EQ(syscalls_.ReadFile(vendor, &text), 0);
+}
+
+TEST_F(FaultySyscallsTest, HangingCallIsMadeOnceItIsReleased) {
+  syscalls_.HangCall(2);
+  EXPECT_GE(syscalls_.Open("/dev/vfio/vfio", O_RDWR), 0);
+  std::thread other([this] { EXPECT_GE(syscalls_.Open("/dev/vfio/vfio", O_RDWR), 0); });
+  while (!syscalls_.IsHanging()) std::this_thread::yield();
+  EXPECT_EQ(kernel_.Statistics().descriptors, 1);
+  EXPECT_GE(syscalls_.Open("/dev/vfio/vfio", O_RDWR), 0);  // others go on
+  syscalls_.Release();
+  other.join();
+  EXPECT_FALSE(syscalls_.IsHanging());
+  EXPECT_EQ(kernel_.Statistics().descriptors, 3);
 }
 
 TEST_F(FaultySyscallsTest, CloseNeverFailsNorCounts) {

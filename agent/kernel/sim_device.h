@@ -29,6 +29,8 @@ class SimDevice {
   // A function level reset: registers, buffer and configuration are as after power on, the
   // counters stay. The IOMMU knows nothing of it.
   void Reset();
+  // Whether the function can be asked for that.
+  bool has_reset() const { return description_.has_reset; }
 
   uint64_t dma_count() const { return Register(kSimRegisterDmaCount); }
   uint64_t fault_count() const { return Register(kSimRegisterFaultCount); }

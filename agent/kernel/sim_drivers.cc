@@ -6,7 +6,9 @@ namespace nestor::kernel {
 
 SimDrivers::SimDrivers(const SimMachine& machine) {
   for (const SimDeviceDescription& device : machine.devices) {
-    devices_.push_back({device.driver, "", device.driver});
+    // Virtual functions are not there yet.
+    const bool is_there = device.physical_function.empty();
+    devices_.push_back({is_there ? device.driver : "", "", device.driver});
     if (!device.driver.empty()) names_.insert(device.driver);
   }
 }
@@ -31,6 +33,11 @@ int SimDrivers::Unbind(int device, const std::string& driver) {
 void SimDrivers::Probe(int device) {
   const Device& unbound = devices_[device];
   (void)Bind(device, unbound.override.empty() ? unbound.first_driver : unbound.override);
+}
+
+void SimDrivers::Unplug(int device) {
+  devices_[device].driver.clear();
+  devices_[device].override.clear();
 }
 
 }  // namespace nestor::kernel

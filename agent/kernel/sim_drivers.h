@@ -29,6 +29,8 @@ class SimDrivers {
   // Looks for a driver for a device without one: its override's, else the one that it began
   // with. What there is none of is left unbound.
   void Probe(int device);
+  // The device is gone, with its driver and override.
+  void Unplug(int device);
 
  private:
   struct Device {

@@ -15,6 +15,10 @@ std::unique_ptr<SimProcess> SimKernel::CreateProcess() {
   return std::make_unique<SimProcess>(*system_, system_->next_address_space++);
 }
 
+std::unique_ptr<DeviceEvents> SimKernel::WatchDevices() {
+  return std::make_unique<SimDeviceEvents>(*system_);
+}
+
 SimStatistics SimKernel::Statistics() const {
   const std::lock_guard lock(system_->mutex);
   SimStatistics statistics;

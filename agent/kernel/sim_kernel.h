@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/kernel/device_events.h"
 #include "agent/kernel/sim_iommu.h"
 #include "agent/kernel/sim_machine.h"
 #include "agent/kernel/sim_process.h"
@@ -63,6 +64,8 @@ class SimKernel {
   // A process with an address space and a descriptor table of its own. It runs inside the
   // calling process: user memory is the caller's.
   std::unique_ptr<SimProcess> CreateProcess();
+  // Its uevents.
+  std::unique_ptr<DeviceEvents> WatchDevices();
   // For those that bring processes of another kind.
   SimSystem& system() { return *system_; }
 

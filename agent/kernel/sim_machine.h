@@ -78,6 +78,10 @@ struct SimDeviceDescription {
   uint32_t pasid_bits = 20;  // of its PASID capability; 0: it has none
   // False: an ACPI namespace device, which is only seen as a member of its group.
   bool pci = true;
+  bool has_reset = true;  // a reset of its own
+  // Of an SR-IOV virtual function: the address of the physical one, in whose sriov_numvfs they
+  // count in order of this description. Empty: it is none.
+  std::string physical_function = {};
 };
 
 struct SimMachine {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -59,7 +60,8 @@ std::string RelativePath(const std::string& from, const std::string& to) {
 
 bool IsWriteOnly(const std::string& name) {
   const std::string last = LastOf(name);
-  return last == "bind" || last == "unbind" || last == "drivers_probe" || last == "reset";
+  return last == "bind" || last == "unbind" || last == "drivers_probe" || last == "reset" ||
+         last == "remove" || last == "rescan";
 }
 
 const char* ReleaseOf(SimPersonality personality) {
@@ -90,7 +92,7 @@ void SimSysfs::Build() {
   nodes_.clear();
   nodes_[""];
   for (size_t device = 0; device < system_.machine.devices.size(); ++device) {
-    BuildDevice(static_cast<int>(device));
+    if (system_.hotplug.IsPresent(static_cast<int>(device))) BuildDevice(static_cast<int>(device));
   }
   BuildDrivers();
   BuildIommu();
@@ -119,11 +121,14 @@ void SimSysfs::AddDeviceNode(const std::string& path) {
   nodes_[path] = {Kind::kDeviceNode, ""};
 }
 
+std::string SimSysfs::PathOf(int device) const {
+  const SimDeviceDescription& description = system_.machine.devices[device];
+  return absl::StrCat(description.pci ? kDevices : "/sys/devices/platform", "/", description.bdf);
+}
+
 void SimSysfs::BuildDevice(int device) {
   const SimDeviceDescription& description = system_.machine.devices[device];
-  const std::string path = description.pci
-                               ? absl::StrCat(kDevices, "/", description.bdf)
-                               : absl::StrCat("/sys/devices/platform/", description.bdf);
+  const std::string path = PathOf(device);
   const std::string group = absl::StrCat("/sys/kernel/iommu_groups/", description.iommu_group);
   if (system_.machine.iommu.enabled) {
     AddLink(path + "/iommu_group", group);
@@ -133,27 +138,54 @@ void SimSysfs::BuildDevice(int device) {
     AddLink(absl::StrCat(iommu, "/devices/", description.bdf), path);
   }
   if (!description.pci) return;
+  BuildFunction(device, path);
+  BuildVirtualFunctions(device, path);
+}
+
+void SimSysfs::BuildFunction(int device, const std::string& path) {
+  const SimDeviceDescription& description = system_.machine.devices[device];
   AddText(path + "/vendor", absl::StrFormat("0x%04x\n", description.vendor_id));
   AddText(path + "/device", absl::StrFormat("0x%04x\n", description.device_id));
   AddText(path + "/class", absl::StrFormat("0x%06x\n", description.class_code));
   AddText(path + "/revision", "0x01\n");
   AddText(path + "/config", "");  // read from the device, see Read
   AddText(path + "/numa_node", absl::StrCat(description.numa_node, "\n"));
-  AddText(path + "/reset", "");
-  AddText(path + "/config", "");
+  AddText(path + "/remove", "");
+  if (description.has_reset) {
+    AddText(path + "/reset", "");
+    AddText(path + "/reset_method", "flr\n");
+  }
   const std::string& override = system_.drivers.OverrideOf(device);
   AddText(path + "/driver_override", override.empty() ? "(null)\n" : override + "\n");
   AddLink(absl::StrCat(kPciBus, "/devices/", description.bdf), path);
   const std::string& driver = system_.drivers.DriverOf(device);
-  if (driver.empty()) return;
+  // A driver that waits for its user to let go of the device has lost its link already.
+  if (driver.empty() || system_.hotplug.IsLeaving(device)) return;
   const std::string driver_path = absl::StrCat(kPciBus, "/drivers/", driver);
   AddLink(path + "/driver", driver_path);
   AddLink(absl::StrCat(driver_path, "/", description.bdf), path);
 }
 
+void SimSysfs::BuildVirtualFunctions(int device, const std::string& path) {
+  const auto& devices = system_.machine.devices;
+  if (const int total = system_.hotplug.TotalVirtualFunctions(device); total > 0) {
+    AddText(path + "/sriov_totalvfs", absl::StrCat(total, "\n"));
+    AddText(path + "/sriov_numvfs", absl::StrCat(system_.hotplug.VirtualFunctions(device), "\n"));
+  }
+  int number = 0;
+  for (size_t function = 0; function < devices.size(); ++function) {
+    if (devices[function].physical_function != devices[device].bdf) continue;
+    const int index = static_cast<int>(function);
+    if (!system_.hotplug.IsPresent(index)) continue;
+    AddLink(absl::StrCat(path, "/virtfn", number++), PathOf(index));
+    AddLink(PathOf(index) + "/physfn", path);
+  }
+}
+
 void SimSysfs::BuildDrivers() {
   AddDirectories(absl::StrCat(kPciBus, "/devices"));
   AddText(absl::StrCat(kPciBus, "/drivers_probe"), "");
+  AddText(absl::StrCat(kPciBus, "/rescan"), "");
   for (const std::string& driver : system_.drivers.names()) {
     const std::string path = absl::StrCat(kPciBus, "/drivers/", driver);
     AddText(path + "/bind", "");
@@ -290,7 +322,9 @@ int SimSysfs::Read(const std::string& name, std::string* content) const {
 int SimSysfs::FindDevice(const std::string& bdf) const {
   const auto& devices = system_.machine.devices;
   for (size_t device = 0; device < devices.size(); ++device) {
-    if (devices[device].pci && devices[device].bdf == bdf) return static_cast<int>(device);
+    const int index = static_cast<int>(device);
+    const bool is_shown = devices[device].pci && system_.hotplug.IsPresent(index);
+    if (is_shown && devices[device].bdf == bdf) return index;
   }
   return -1;
 }
@@ -299,7 +333,11 @@ int SimSysfs::Write(const std::string& name, const std::string& content) {
   const std::string value(absl::StripAsciiWhitespace(content));
   const std::string parent = ParentOf(name);
   int result = -EACCES;
-  if (ParentOf(parent) == kDevices) {
+  if (content.empty()) return 0;  // never reaches an attribute
+  if (name == absl::StrCat(kPciBus, "/rescan")) {
+    result = value == "1" ? 0 : -EINVAL;
+    if (result == 0) system_.hotplug.Rescan();
+  } else if (ParentOf(parent) == kDevices) {
     result = WriteDeviceAttribute(FindDevice(LastOf(parent)), LastOf(name), value);
   } else if (absl::StartsWith(name, kPciBus)) {
     result = WriteDriverAttribute(LastOf(parent), LastOf(name), value);
@@ -314,6 +352,16 @@ int SimSysfs::WriteDeviceAttribute(int device, const std::string& attribute,
     system_.drivers.SetOverride(device, value);
     return 0;
   }
+  if (attribute == "sriov_numvfs") {
+    int count = 0;
+    if (!absl::SimpleAtoi(value, &count)) return -EINVAL;
+    return system_.hotplug.SetVirtualFunctions(device, count);
+  }
+  if (attribute == "remove") {
+    if (value != "1") return value == "0" ? 0 : -EINVAL;
+    system_.hotplug.Remove(device);
+    return 0;
+  }
   if (attribute != "reset") return -EACCES;
   if (value != "1") return -EINVAL;
   system_.devices[device]->Reset();
@@ -323,7 +371,8 @@ int SimSysfs::WriteDeviceAttribute(int device, const std::string& attribute,
 int SimSysfs::WriteDriverAttribute(const std::string& driver, const std::string& attribute,
                                    const std::string& bdf) {
   const int device = FindDevice(bdf);
-  if (device < 0) return -ENODEV;
+  if (device < 0 || system_.hotplug.IsLeaving(device)) return -ENODEV;
+  system_.hotplug.Announce();
   if (attribute == "bind") return system_.drivers.Bind(device, driver);
   if (attribute == "unbind") {
     // The kernel would wait for the user to close the group; nothing here can wait.

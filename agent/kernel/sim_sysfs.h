@@ -44,6 +44,8 @@ class SimSysfs {
   void AddLink(const std::string& path, const std::string& target);
   void AddDeviceNode(const std::string& path);
   void BuildDevice(int device);
+  void BuildFunction(int device, const std::string& path);
+  void BuildVirtualFunctions(int device, const std::string& path);
   void BuildDrivers();
   void BuildIommu();
   void BuildKernel();
@@ -51,7 +53,9 @@ class SimSysfs {
   void BuildIommufdNodes();
   // The name that `path` leads to; links in the middle are followed, the last only on wish.
   int Walk(const std::string& path, bool follow_last, std::string* name) const;
-  // The number of the device at /sys/bus/pci/devices/{bdf}, or -1.
+  // Where a device's own directory is.
+  std::string PathOf(int device) const;
+  // The number of the present device at /sys/bus/pci/devices/{bdf}, or -1.
   int FindDevice(const std::string& bdf) const;
   int WriteDeviceAttribute(int device, const std::string& attribute, const std::string& value);
   int WriteDriverAttribute(const std::string& driver, const std::string& attribute,

@@ -19,6 +19,7 @@ SimSystem::SimSystem(const SimMachine& description)
       pasids(machine.iommu.pasid_quota, machine.iommu.pasid_capacity,
              [this](uint32_t pasid) { iommu.UnbindEverywhere(pasid); }),
       drivers(machine),
+      hotplug(*this),
       sysfs(*this) {
   std::map<int, std::vector<int>> members;
   for (size_t device = 0; device < machine.devices.size(); ++device) {
@@ -29,6 +30,7 @@ SimSystem::SimSystem(const SimMachine& description)
   for (auto& [number, group_devices] : members) {
     groups.emplace(number, std::make_unique<SimVfioGroup>(*this, std::move(group_devices)));
   }
+  hotplug.Boot();
   sysfs.Build();
 }
 

@@ -8,6 +8,7 @@
 
 #include "agent/kernel/sim_device.h"
 #include "agent/kernel/sim_drivers.h"
+#include "agent/kernel/sim_hotplug.h"
 #include "agent/kernel/sim_iommu.h"
 #include "agent/kernel/sim_machine.h"
 #include "agent/kernel/sim_pasid_set.h"
@@ -27,6 +28,7 @@ struct SimSystem {
   SimIommu iommu;
   SimPasidAllocator pasids;
   SimDrivers drivers;
+  SimHotplug hotplug;
   std::vector<std::unique_ptr<SimDevice>> devices;      // as machine.devices
   std::map<int, std::unique_ptr<SimVfioGroup>> groups;  // by number
   SimSysfs sysfs;

@@ -20,11 +20,11 @@ uint64_t RegionSize(uint64_t index) {
   return 0;
 }
 
-int GetInfo(SimTask& task, uint64_t argument) {
+int GetInfo(SimTask& task, uint64_t argument, bool has_reset) {
   uapi::vfio_device_info info;
   if (!task.memory().Read(argument, &info)) return -EFAULT;
   if (info.argsz < sizeof(info)) return -EINVAL;
-  info.flags = uapi::VFIO_DEVICE_FLAGS_PCI | uapi::VFIO_DEVICE_FLAGS_RESET;
+  info.flags = uapi::VFIO_DEVICE_FLAGS_PCI | (has_reset ? uapi::VFIO_DEVICE_FLAGS_RESET : 0);
   info.num_regions = uapi::VFIO_PCI_NUM_REGIONS;
   info.num_irqs = uapi::VFIO_PCI_NUM_IRQS;
   return task.memory().Write(argument, info) ? 0 : -EFAULT;
@@ -71,12 +71,13 @@ bool IsConfig(uint64_t offset) {
 int VfioDeviceIoctl(SimTask& task, SimDevice& device, uint32_t request, uint64_t argument) {
   switch (request) {
     case uapi::VFIO_DEVICE_GET_INFO:
-      return GetInfo(task, argument);
+      return GetInfo(task, argument, device.has_reset());
     case uapi::VFIO_DEVICE_GET_REGION_INFO:
       return GetRegionInfo(task, argument);
     case uapi::VFIO_DEVICE_GET_IRQ_INFO:
       return GetIrqInfo(task, argument);
     case uapi::VFIO_DEVICE_RESET:
+      if (!device.has_reset()) return -EINVAL;
       device.Reset();
       return 0;
     default:

@@ -117,7 +117,7 @@ int SimVfioGroup::GetDevice(SimTask& task, uint64_t argument) {
 int SimVfioGroup::FindDevice(const std::string& name) const {
   for (const int device : devices_) {
     if (system_.machine.devices[device].bdf == name &&
-        system_.drivers.DriverOf(device) == kVfioPci) {
+        system_.drivers.DriverOf(device) == kVfioPci && !system_.hotplug.IsLeaving(device)) {
       return device;
     }
   }
@@ -127,6 +127,12 @@ int SimVfioGroup::FindDevice(const std::string& name) const {
 void SimVfioGroup::Close() {
   opened_ = false;
   if (container_ != nullptr) DropUser();
+  if (!in_use()) system_.hotplug.GroupWasReleased();
+}
+
+void SimVfioGroup::DropDeviceFile() {
+  --device_files_;
+  if (!in_use()) system_.hotplug.GroupWasReleased();
 }
 
 void SimVfioGroup::AddUser(const SimDevice& device) {
@@ -158,7 +164,9 @@ void SimVfioGroup::Disclaim(int device) {
 }
 
 void SimVfioGroup::DropUser() {
-  if (--container_users_ == 0) LeaveContainer();
+  if (--container_users_ > 0) return;
+  LeaveContainer();
+  if (!in_use()) system_.hotplug.GroupWasReleased();
 }
 
 void SimVfioGroup::LeaveContainer() {

@@ -40,7 +40,7 @@ class SimVfioGroup {
 
   // A member's device file was opened or closed.
   void AddDeviceFile() { ++device_files_; }
-  void DropDeviceFile() { --device_files_; }
+  void DropDeviceFile();
   // Takes a member for an iommufd, and the group's DMA with it. -EINVAL: the member is open in
   // another way; -ENODEV: it is not vfio-pci's; -EPERM: the group is not viable or somebody
   // else's, or its interrupts are not isolated.
