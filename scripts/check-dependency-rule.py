@@ -30,6 +30,8 @@ ALLOWED = {
     "agent/simkernel": ["api/support", "agent/kernel"],
     "agent/vfio": ["api/support", "agent/core", "agent/kernel/syscalls.h",
                    "agent/kernel/unique_fd.h", "agent/kernel/uapi"],
+    "agent/devices": ["api/support", "agent/core", "agent/kernel/syscalls.h",
+                      "agent/kernel/device_events.h", "agent/vfio"],
     "agent/shim": ["api/support", "agent/core", "agent/kernel/syscalls.h",
                    "agent/kernel/unique_fd.h", "agent/vfio/iommu_backend.h",
                    "agent/vfio/binding_validation.h"],

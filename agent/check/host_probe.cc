@@ -15,6 +15,7 @@
 #include "agent/kernel/uapi/vtd_registers.h"
 #include "agent/kernel/unique_fd.h"
 #include "agent/reconcile/inventory_message.h"
+#include "agent/vfio/memory_lock.h"
 #include "agent/vfio/pci_inventory.h"
 #include "api/support/status_macros.h"
 
@@ -26,8 +27,6 @@ namespace uapi = kernel::uapi;
 constexpr absl::string_view kIommuClass = "/sys/class/iommu";
 // Kernel configurations have a few hundred KiB.
 constexpr size_t kMaxConfig = 8 << 20;
-// The bit of CapEff that lifts the memory lock limit (linux/capability.h).
-constexpr int kCapIpcLock = 14;
 // Base class of all bridges.
 constexpr uint32_t kBridgeBaseClass = 0x06;
 
@@ -93,29 +92,12 @@ v1::IommuUnit ReadIommu(kernel::Syscalls& syscalls, const std::string& name) {
   return unit;
 }
 
-bool MayExceedMemoryLock(kernel::Syscalls& syscalls) {
-  for (absl::string_view line : absl::StrSplit(ReadText(syscalls, "/proc/self/status"), '\n')) {
-    uint64_t capabilities = 0;
-    if (absl::ConsumePrefix(&line, "CapEff:") &&
-        absl::SimpleHexAtoi(absl::StripAsciiWhitespace(line), &capabilities)) {
-      return (capabilities >> kCapIpcLock & 1) != 0;
-    }
-  }
-  return false;
-}
-
 v1::MemoryLockLimit ReadMemoryLock(kernel::Syscalls& syscalls, uint64_t needed) {
+  const MemoryLockLimit found = ReadMemoryLockLimit(syscalls);
   v1::MemoryLockLimit limit;
   limit.set_needed_bytes(needed);
-  limit.set_unlimited(MayExceedMemoryLock(syscalls));
-  for (absl::string_view line : absl::StrSplit(ReadText(syscalls, "/proc/self/limits"), '\n')) {
-    if (!absl::ConsumePrefix(&line, "Max locked memory")) continue;
-    const std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
-    uint64_t bytes = 0;
-    if (words.empty()) continue;
-    if (words[0] == "unlimited") limit.set_unlimited(true);
-    if (absl::SimpleAtoi(words[0], &bytes)) limit.set_bytes(bytes);
-  }
+  limit.set_unlimited(found.unlimited);
+  limit.set_bytes(found.bytes.value_or(0));
   return limit;
 }
 

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "agent/core/kernel_error.h"
 #include "agent/reconcile/inventory_message.h"
+#include "agent/vfio/memory_lock.h"
 #include "agent/vfio/refusal.h"
 
 namespace nestor::agent {
@@ -194,15 +195,9 @@ void AddUnreached(const v1::HostCheck& host, const ProbedDevice& device, Finding
 }
 
 absl::Status JudgeMemoryLock(const v1::MemoryLockLimit& limit) {
-  const bool is_known = limit.unlimited() || limit.bytes() > 0;
-  if (!is_known || limit.unlimited() || limit.bytes() >= limit.needed_bytes()) {
-    return absl::OkStatus();
-  }
-  return Refuse("MEMLOCK_LOW",
-                absl::StrCat("this process may lock ", limit.bytes() >> 20, " MiB of memory, ",
-                             limit.needed_bytes() >> 20,
-                             " MiB of guests are to be mapped: raise the limit, of the agent's "
-                             "service with LimitMEMLOCK=infinity"));
+  MemoryLockLimit known{limit.unlimited(), std::nullopt};
+  if (limit.bytes() > 0) known.bytes = limit.bytes();
+  return CheckMemoryLock(known, limit.needed_bytes());
 }
 
 v1::DeviceCheck JudgeDevice(const v1::HostCheck& host, const ProbedDevice& device) {

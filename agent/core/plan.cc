@@ -199,6 +199,16 @@ bool IsRelease(const Step& step) {
 
 absl::string_view NameOf(const Step& step) { return std::visit(Namer{}, step); }
 
+Bdf DeviceOf(const Step& step) {
+  return std::visit(
+      [](const auto& its) -> Bdf {
+        if constexpr (requires { its.device; }) return its.device;
+        if constexpr (requires { its.key.device; }) return its.key.device;
+        return "";
+      },
+      step);
+}
+
 std::string ToString(const Step& step) {
   return absl::StrCat(NameOf(step), " ", std::visit(Printer{}, step));
 }

@@ -85,6 +85,8 @@ void ApplyStep(const Step& step, AddressSpaceState* state);
 // Whether the step gives something up. Such a step is never given up itself.
 bool IsRelease(const Step& step);
 
+// The device that the step is about; empty: it is about none, or all.
+Bdf DeviceOf(const Step& step);
 // What a step does, as one word: "bind".
 absl::string_view NameOf(const Step& step);
 // E.g. "bind 0000:3b:00.0 pasid 5 VTD_S1 root 0x1000 width 48".

@@ -72,6 +72,19 @@ absl::StatusOr<std::optional<uint32_t>> ReadPasidBits(kernel::Syscalls& syscalls
   return ParsePasidBits(config);
 }
 
+// Functions that cannot have virtual ones show no such attribute.
+absl::StatusOr<int> ReadVirtualFunctions(kernel::Syscalls& syscalls, const Bdf& bdf) {
+  const std::string path = AttributePath(bdf, "sriov_numvfs");
+  const absl::StatusOr<std::string> text = ReadAttribute(syscalls, path);
+  if (absl::IsNotFound(text.status())) return 0;
+  if (!text.ok()) return text.status();
+  int count = 0;
+  if (!absl::SimpleAtoi(*text, &count)) {
+    return absl::InternalError(absl::StrCat(path, " holds no number"));
+  }
+  return count;
+}
+
 // The last component of a link's target; empty where there is no such link.
 absl::StatusOr<std::string> ReadLinkName(kernel::Syscalls& syscalls, const std::string& path) {
   std::string target;
@@ -133,6 +146,8 @@ DeviceCapabilities Unusable(const absl::Status& status) {
 
 }  // namespace
 
+bool IsBridge(const PciFunction& function) { return function.class_code >> 8 == kBridgeClass; }
+
 absl::StatusOr<PciFunction> ReadPciFunction(kernel::Syscalls& syscalls, const Bdf& bdf) {
   if (!IsSafeName(bdf)) return NoDevice(bdf);
   const absl::StatusOr<uint32_t> vendor = ReadHexAttribute(syscalls, bdf, "vendor");
@@ -148,6 +163,9 @@ absl::StatusOr<PciFunction> ReadPciFunction(kernel::Syscalls& syscalls, const Bd
   ASSIGN_OR_RETURN(function.numa_node, ReadNumaNode(syscalls, bdf));
   ASSIGN_OR_RETURN(function.iommu_group, ReadIommuGroup(syscalls, bdf));
   ASSIGN_OR_RETURN(function.pasid_bits, ReadPasidBits(syscalls, bdf));
+  ASSIGN_OR_RETURN(function.physical_function,
+                   ReadLinkName(syscalls, AttributePath(bdf, "physfn")));
+  ASSIGN_OR_RETURN(function.virtual_functions, ReadVirtualFunctions(syscalls, bdf));
   if (function.iommu_group >= 0) {
     ASSIGN_OR_RETURN(function.group_siblings,
                      ReadGroupSiblings(syscalls, bdf, function.iommu_group));

@@ -29,8 +29,13 @@ struct PciFunction {
   int numa_node = -1;               // -1: unknown
   // Width of its own PASID capability, 0: none. Unset: not shown, e.g. to others than root.
   std::optional<uint32_t> pasid_bits;
+  Bdf physical_function = {};  // of an SR-IOV virtual function; empty: it is none
+  int virtual_functions = 0;   // that it has enabled
   bool operator==(const PciFunction&) const = default;
 };
+
+// PCI-to-PCI bridges.
+bool IsBridge(const PciFunction& function);
 
 // Which functions to list.
 enum class PciFilter {

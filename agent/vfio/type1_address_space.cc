@@ -6,9 +6,22 @@
 #include "agent/core/kernel_error.h"
 #include "agent/vfio/address_space_rules.h"
 #include "agent/vfio/binding_validation.h"
+#include "agent/vfio/memory_lock.h"
 #include "api/support/status_macros.h"
 
 namespace nestor::agent {
+namespace {
+
+// As the kernel counts them against the limit: once for each container.
+uint64_t MappedBytes(const AddressSpaceState& state) {
+  uint64_t bytes = 0;
+  for (const auto& [device, regions] : state.memory) {
+    for (const MemoryRegion& region : regions) bytes += region.size;
+  }
+  return bytes;
+}
+
+}  // namespace
 
 Type1AddressSpace::Type1AddressSpace(kernel::Syscalls& syscalls, AttachedDevices& attached_devices)
     : syscalls_(syscalls), attached_devices_(attached_devices) {}
@@ -67,6 +80,8 @@ absl::Status Type1AddressSpace::Detach(const Bdf& device) {
 
 absl::Status Type1AddressSpace::Map(const Bdf& device, const MemoryRegion& region) {
   ASSIGN_OR_RETURN(Attachment * attachment, Find(device));
+  RETURN_IF_ERROR(
+      CheckMemoryLock(ReadMemoryLockLimit(syscalls_), MappedBytes(state_) + region.size));
   RETURN_IF_ERROR(attachment->container->Map(region));
   state_.memory[device].insert(region);
   return absl::OkStatus();

@@ -1,10 +1,12 @@
 #include "agent/vfio/vfio_device.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "agent/core/kernel_error.h"
 #include "agent/kernel/uapi/vfio_type1_nesting.h"
+#include "agent/vfio/device_reset.h"
 #include "api/support/status_macros.h"
 
 namespace nestor::agent {
@@ -65,8 +67,9 @@ absl::StatusOr<size_t> VfioDevice::Write(uint32_t region, uint64_t offset, const
 }
 
 absl::Status VfioDevice::Reset() {
-  return file_.Ioctl({.operation = "VFIO_DEVICE_RESET", .request = uapi::VFIO_DEVICE_RESET})
-      .status();
+  const absl::Status status =
+      file_.Ioctl({.operation = "VFIO_DEVICE_RESET", .request = uapi::VFIO_DEVICE_RESET}).status();
+  return status.ok() ? status : ResetFailure(status, /*unsupported=*/EINVAL);
 }
 
 }  // namespace nestor::agent

@@ -27,7 +27,7 @@ class VfioDevice {
   // The bytes moved, which may be fewer than asked for. OUT_OF_RANGE: not inside the region.
   absl::StatusOr<size_t> Read(uint32_t region, uint64_t offset, void* buffer, size_t size);
   absl::StatusOr<size_t> Write(uint32_t region, uint64_t offset, const void* buffer, size_t size);
-  // UNIMPLEMENTED: the function has no reset of its own.
+  // UNIMPLEMENTED: the function has no reset of its own. UNAVAILABLE: it failed.
   absl::Status Reset();
 
  private:
