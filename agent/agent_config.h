@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "agent/shim/shim_message.h"
 #include "agent/vfio/backend_choice.h"
@@ -19,6 +20,8 @@ struct AgentConfig {
   int sim_devices = 2;
   BackendChoice iommu = BackendChoice::kAuto;
   bool standalone = false;
+  std::vector<std::string> prepare_devices;
+  int device_rescan_seconds = 10;
   std::string shim = "inline";
   std::string shim_program;  // empty: nestor-shim beside this program
   uint32_t shim_protocol = kNewestShimProtocol;

@@ -5,7 +5,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "agent/kernel/linux_device_events.h"
 #include "agent/kernel/linux_syscalls.h"
+#include "agent/kernel/silent_device_events.h"
 #include "agent/simkernel/remote_syscalls.h"
 #include "api/support/status_macros.h"
 
@@ -29,11 +31,14 @@ absl::StatusOr<AgentKernel> MakeKernel(const std::string& kernel, int sim_device
   absl::string_view socket = kernel;
   if (kernel == "linux") {
     result.syscalls = std::make_unique<kernel::LinuxSyscalls>();
+    result.events = std::make_unique<kernel::LinuxDeviceEvents>();
   } else if (absl::ConsumePrefix(&socket, kSimkernelPrefix)) {
     ASSIGN_OR_RETURN(result.syscalls, kernel::RemoteSyscalls::Connect(std::string(socket)));
+    result.events = std::make_unique<kernel::SilentDeviceEvents>();
   } else {
     result.sim = std::make_unique<kernel::SimKernel>(kernel::DefaultSimMachine(sim_devices));
     result.syscalls = result.sim->CreateProcess();
+    result.events = result.sim->WatchDevices();
   }
   return result;
 }

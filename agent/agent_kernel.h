@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "agent/kernel/device_events.h"
 #include "agent/kernel/sim_kernel.h"
 #include "agent/kernel/syscalls.h"
 
@@ -14,6 +15,7 @@ namespace nestor::agent {
 struct AgentKernel {
   std::unique_ptr<kernel::SimKernel> sim;
   std::unique_ptr<kernel::Syscalls> syscalls;
+  std::unique_ptr<kernel::DeviceEvents> events;
 };
 
 // What CLI11 says of a wrong --kernel; empty: it is a right one.

@@ -12,6 +12,7 @@
 #include "agent/check/check_command.h"
 #include "agent/running_agent.h"
 #include "agent/vfio/backend_choice.h"
+#include "agent/vfio/prepare_selection.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
@@ -26,6 +27,7 @@ constexpr char kFooter[] = R"(Examples:
   nestor-agent --host host-a --server nestor.example:7441 \
       --tls-cert tls.crt --tls-key tls.key --tls-ca ca.crt
   nestor-agent --host host-a --server unix:/run/nestor/agents.sock --insecure --shim systemd
+  nestor-agent --host host-a --server 127.0.0.1:7441 --insecure --prepare-device 8086:0b25
   nestor-agent --standalone --kernel sim    no server: bind with `nestorctl --local`
   nestor-agent check    can this host's devices nest? `nestor-agent check --help`
 
@@ -91,6 +93,18 @@ void AddShimOptions(CLI::App* app, AgentConfig* config) {
   app->add_option("--shim-protocol", config->shim_protocol)->group("");
 }
 
+void AddDeviceOptions(CLI::App* app, AgentConfig* config) {
+  app->add_option("--prepare-device", config->prepare_devices,
+                  "A device that the agent may bind to vfio-pci: a PCI address or VENDOR:DEVICE, "
+                  "such as 8086:0b25; may be repeated. An agent started without it gives the "
+                  "device back to its driver")
+      ->allow_extra_args(false);
+  app->add_option("--device-rescan", config->device_rescan_seconds,
+                  "Seconds between two looks for devices when the kernel tells of no change")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+}
+
 CLI::App* AddCheckCommand(CLI::App* app, AgentConfig* config, CheckOptions* options) {
   CLI::App* check = app->add_subcommand("check", "Say which devices of this host can nest");
   check->footer(kCheckFooter);
@@ -115,6 +129,7 @@ CLI::App* AddCheckCommand(CLI::App* app, AgentConfig* config, CheckOptions* opti
 absl::Status CheckConfig(const AgentConfig& config) {
   if (config.host.empty()) return absl::InvalidArgumentError("--host is required");
   RETURN_IF_ERROR(HostName::Parse(absl::StrCat("hosts/", config.host)).status());
+  RETURN_IF_ERROR(ParsePrepareSelection(config.prepare_devices).status());
   const bool own_process = config.shim != "inline";
   if (own_process && config.kernel == "sim") {
     return absl::InvalidArgumentError(
@@ -149,6 +164,7 @@ int main(int argc, char** argv) {
                  "Directory of the host lock, the VMM sockets and the shims")
       ->capture_default_str();
   nestor::agent::AddKernelOptions(&app, &config);
+  nestor::agent::AddDeviceOptions(&app, &config);
   nestor::agent::AddShimOptions(&app, &config);
   nestor::AddTransportOptions(&app, &config.security);
   nestor::AddReloadOption(&app, &config.security);

@@ -1,5 +1,6 @@
 #include "agent/metrics.h"
 
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -50,21 +51,39 @@ Metrics::Metrics(const std::string& version)
       answers_(BuildCounter()
                    .Name("nestor_agent_binding_answers_total")
                    .Help("Answers of the shims for bindings, by outcome.")
-                   .Register(registry_)) {
+                   .Register(registry_)),
+      devices_(
+          BuildGauge()
+              .Name("nestor_agent_devices")
+              .Help("Devices for virtual machines, by what keeps them from nesting; the reason "
+                    "is empty where nothing does.")
+              .Register(registry_)),
+      resets_(BuildCounter()
+                  .Name("nestor_agent_device_resets_total")
+                  .Help("Resets of devices on their way into a machine or out of it, or in "
+                        "quarantine, by result.")
+                  .Register(registry_)),
+      reasons_({""}) {
   AddBuildInfo(registry_, "nestor-agent", version);
+  for (const char* result : {"ok", "failed", "unsupported"}) resets_.Add({{"result", result}});
+  OnDevices({});
 }
 
-void Metrics::ShowDevices(const std::vector<DeviceFacts>& devices) {
-  auto& found = BuildGauge()
-                    .Name("nestor_agent_devices")
-                    .Help(
-                        "Devices bound to vfio-pci when the agent started, by what keeps them "
-                        "from nesting; the reason is empty where nothing does.")
-                    .Register(registry_);
-  found.Add({{"reason", ""}}).Set(0);
-  for (const DeviceFacts& device : devices) {
-    found.Add({{"reason", device.capabilities.reason}}).Increment();
+void Metrics::OnDevices(const std::vector<DeviceFacts>& devices) {
+  std::map<std::string, int> counts;
+  for (const DeviceFacts& device : devices) ++counts[device.capabilities.reason];
+  const std::lock_guard lock(reasons_mutex_);
+  for (const auto& [reason, count] : counts) reasons_.insert(reason);
+  for (const std::string& reason : reasons_) {
+    devices_.Add({{"reason", reason}}).Set(counts[reason]);
   }
+}
+
+void Metrics::OnReset(const absl::Status& outcome) {
+  const char* result = outcome.ok()                     ? "ok"
+                       : absl::IsUnimplemented(outcome) ? "unsupported"
+                                                        : "failed";
+  resets_.Add({{"result", result}}).Increment();
 }
 
 void Metrics::ShowShims(std::function<size_t()> count) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,10 @@ namespace nestor::agent {
 class Metrics final : public prometheus::Collectable {
  public:
   explicit Metrics(const std::string& version);
-  // What was found when the agent started; once.
-  void ShowDevices(const std::vector<DeviceFacts>& devices);
+  // The host's devices are these now.
+  void OnDevices(const std::vector<DeviceFacts>& devices);
+  // A device was reset, or could not be.
+  void OnReset(const absl::Status& outcome);
   // From now on scrapes show how many shims run; an empty function takes it away.
   void ShowShims(std::function<size_t()> count);
 
@@ -49,6 +52,11 @@ class Metrics final : public prometheus::Collectable {
   prometheus::Family<prometheus::Histogram>& step_seconds_;
   prometheus::Family<prometheus::Counter>& kernel_errors_;
   prometheus::Family<prometheus::Counter>& answers_;
+  prometheus::Family<prometheus::Gauge>& devices_;
+  prometheus::Family<prometheus::Counter>& resets_;
+
+  std::mutex reasons_mutex_;
+  std::set<std::string> reasons_;  // that devices_ has shown
 
   mutable std::mutex shims_mutex_;
   std::function<size_t()> shims_;

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <filesystem>
 #include <latch>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/agent_kernel.h"
+#include "agent/devices/device_keeper.h"
 #include "agent/kernel/tracing_syscalls.h"
 #include "agent/local/local_server.h"
 #include "agent/local/local_service.h"
@@ -62,25 +62,6 @@ absl::Status TakeHostLock(const std::string& run_dir) {
   }
   file.Release();
   return absl::OkStatus();
-}
-
-std::string DescribeNesting(const DeviceCapabilities& found) {
-  switch (found.granularity) {
-    case NestGranularity::kPasid:
-      return absl::StrCat("nests, ", found.pasid_bits, " PASID bits");
-    case NestGranularity::kRid:
-      return absl::StrCat("nests as a whole", found.message.empty() ? "" : "; ", found.message);
-    default:
-      return absl::StrCat(found.reason, ": ", found.message);
-  }
-}
-
-void LogDevices(const std::vector<DeviceFacts>& devices) {
-  for (const DeviceFacts& facts : devices) {
-    const DeviceCapabilities& found = facts.capabilities;
-    log::Info({}, "device {} group {}: {}", facts.function.bdf, facts.function.iommu_group,
-              DescribeNesting(found));
-  }
 }
 
 // How to start the shims' processes. NOT_FOUND: nestor-shim is missing.
@@ -141,8 +122,8 @@ class RunningAgent {
     RETURN_IF_ERROR(ChooseKernelInterface());
     RETURN_IF_ERROR(config_.shim == "inline" ? StartInlineShims() : StartProcessShims());
     metrics_.ShowShims([this] { return launcher_->Running().size(); });
-    RETURN_IF_ERROR(FindDevices());
     ASSIGN_OR_RETURN(const std::string boot_id, BootId(syscalls_));
+    RETURN_IF_ERROR(FindDevices(boot_id));
     reconciler_.emplace(HostIdentity{host_, NewUuid(), boot_id, NESTOR_VERSION},
                         ToInventoryMessage(host_, backend_->name(), devices_), *launcher_,
                         *endpoints_, [this](std::function<void()> function) {
@@ -159,6 +140,7 @@ class RunningAgent {
       MakeServerSession(std::move(credentials));
     }
     RETURN_IF_ERROR(StartListeners());
+    keeper_->Start();
     if (server_session_) server_session_->Start();
     log::Info({{"resource", host_}}, "speaks to {}; monitors connect under {}/vmm",
               config_.standalone ? "no server" : config_.server, config_.run_dir);
@@ -172,23 +154,51 @@ class RunningAgent {
     return absl::OkStatus();
   }
 
-  absl::Status FindDevices() {
-    ASSIGN_OR_RETURN(devices_, BuildInventory(syscalls_, *backend_));
-    std::map<Bdf, DeviceCapabilities> held;
-    for (const auto& shim : launcher_->Running()) held.merge(shim->Inventory().capabilities);
-    for (DeviceFacts& facts : devices_) {
-      const auto known = held.find(facts.function.bdf);
-      if (known != held.end()) facts.capabilities = known->second;
+  absl::Status FindDevices(const std::string& boot_id) {
+    DeviceInventoryOptions options;
+    ASSIGN_OR_RETURN(options.prepare, ParsePrepareSelection(config_.prepare_devices));
+    for (const auto& shim : launcher_->Running()) {
+      options.held.merge(shim->Inventory().capabilities);
     }
-    LogDevices(devices_);
-    metrics_.ShowDevices(devices_);
+    ASSIGN_OR_RETURN(PreparationRecord record,
+                     PreparationRecord::Open(config_.run_dir + "/prepared", boot_id));
+    auto inventory = std::make_unique<DeviceInventory>(syscalls_, *backend_, std::move(record),
+                                                       std::move(options));
+    RETURN_IF_ERROR(inventory->Refresh(clock_.Now()));
+    devices_ = inventory->Devices();
+    metrics_.OnDevices(devices_);
+    keeper_.emplace(std::move(inventory), *kernel_.events, clock_, KeeperOptions());
     return absl::OkStatus();
+  }
+
+  DeviceKeeperOptions KeeperOptions() {
+    DeviceKeeperOptions options;
+    options.rescan = absl::Seconds(config_.device_rescan_seconds);
+    options.on_change = [this](const std::vector<DeviceFacts>& devices) {
+      metrics_.OnDevices(devices);
+      loop_.Post([this, inventory = ToInventoryMessage(host_, backend_->name(), devices)] {
+        if (!reconciler_) return;
+        reconciler_->UpdateInventory(inventory);
+        SendResults();
+      });
+    };
+    options.on_reset = [this](const absl::Status& outcome) { metrics_.OnReset(outcome); };
+    return options;
+  }
+
+  // A machine's owner reset a device.
+  void TakeReset(const Bdf& device, const absl::Status& outcome) {
+    metrics_.OnReset(outcome);
+    loop_.Post([this, device, outcome] {
+      if (keeper_) keeper_->OnReset(device, outcome);
+    });
   }
 
   absl::Status StartInlineShims() {
     InlineShimOptions options;
     options.on_step = [this](const Step& step, const StepResult& result) {
       metrics_.OnStep(std::string(NameOf(step)), result.duration, result.status);
+      if (result.reset.has_value()) TakeReset(DeviceOf(step), *result.reset);
     };
     launcher_ = std::make_unique<InlineShimLauncher>(*backend_, syscalls_, clock_, Reporter(),
                                                      std::move(options));
@@ -205,6 +215,9 @@ class RunningAgent {
     events.on_step = [this](const std::string& step, absl::Duration duration,
                             const absl::Status& status) {
       metrics_.OnStep(step, duration, status);
+    };
+    events.on_reset = [this](const Bdf& device, const absl::Status& outcome) {
+      TakeReset(device, outcome);
     };
     events.lost = [this](const std::string& vm_uid) {
       loop_.Post([this, vm_uid] { Lose(vm_uid); });
@@ -227,6 +240,7 @@ class RunningAgent {
     };
   }
 
+  // What the reconciler has to say goes on.
   void SendResults() {
     if (local_session_) local_session_->TakeResults();
     if (server_session_) server_session_->SendPending();
@@ -281,6 +295,7 @@ class RunningAgent {
   Metrics metrics_;
   std::latch started_{1};
   EventLoop loop_;
+  std::optional<DeviceKeeper> keeper_;
   std::unique_ptr<ShimLauncher> launcher_;
   std::unique_ptr<VmmServer> vmm_server_;                   // null: in the shims' processes
   std::optional<VmmServerEndpoints> vmm_server_endpoints_;  // of `vmm_server_`

@@ -130,6 +130,12 @@ std::string Describe(const v1::Device& device) {
   fields.Add("Driver", TerminalSafe(status.driver()));
   fields.Add("IOMMU group", status.iommu_group() < 0 ? "-" : absl::StrCat(status.iommu_group()));
   fields.Add("Group shared with", TerminalSafe(absl::StrJoin(status.group_siblings(), ", ")));
+  if (!status.physical_function().empty()) {
+    fields.Add("Virtual function of", TerminalSafe(status.physical_function()));
+  }
+  if (status.virtual_functions() > 0) {
+    fields.Add("Virtual functions", absl::StrCat(status.virtual_functions()));
+  }
   fields.Add("NUMA node", status.numa_node() < 0 ? "-" : absl::StrCat(status.numa_node()));
   fields.Add("Interface", ShortEnumName(status.iommu_interface()));
   fields.Add("Nesting", ShortEnumName(status.nest_granularity()));

@@ -14,7 +14,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ("api/support", "agent/core", "agent/vfio", "agent/shim", "agent/reconcile",
-           "agent/check", "server/core", "server/reconcile")
+           "agent/check", "agent/devices", "server/core", "server/reconcile")
 # Words in the same letters that are no reasons: kernel calls and options, page-table formats, and the
 # reason of a condition that holds.
 NOT_A_REASON = re.compile(r"VFIO_|IOMMU_|CONFIG_|VTD_S1$|ARM_SMMUV3$|AMD_V2$|VMM_CONNECTED$|"

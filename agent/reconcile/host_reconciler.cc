@@ -23,6 +23,16 @@ v1::Failure MakeFailure(v1::Failure::Kind kind, absl::string_view reason,
   return failure;
 }
 
+// Those that machines can have.
+std::set<Bdf> PluggedDevices(const v1::Inventory& inventory) {
+  std::set<Bdf> plugged;
+  for (const v1::Device& device : inventory.devices()) {
+    if (device.status().driver() != "vfio-pci") continue;
+    plugged.insert(device.name().substr(device.name().rfind('/') + 1));
+  }
+  return plugged;
+}
+
 absl::Status CheckFence(const v1::Fence& fence) {
   if (fence.incarnation().empty() || fence.epoch() < 1 || fence.head_revision() < 1) {
     return errors::ProtocolError("a fence lacks incarnation, epoch or head revision");
@@ -42,6 +52,8 @@ HostReconciler::HostReconciler(HostIdentity identity, v1::Inventory inventory,
                                ShimLauncher& launcher, VmmEndpoints& endpoints, OnLoop on_loop)
     : identity_(std::move(identity)),
       inventory_(std::move(inventory)),
+      plugged_(PluggedDevices(inventory_)),
+      ever_plugged_(plugged_),
       launcher_(launcher),
       endpoints_(endpoints),
       on_loop_(std::move(on_loop)) {
@@ -50,6 +62,7 @@ HostReconciler::HostReconciler(HostIdentity identity, v1::Inventory inventory,
     const v1::HeldVirtualMachine& machine = held.virtual_machine;
     machines_[machine.uid()] = {machine.name(), shim, endpoints_.Opened(machine.name())};
     if (IsHigher(held.fence, highest_seen_)) highest_seen_ = held.fence;
+    ever_plugged_.insert(held.held.devices.begin(), held.held.devices.end());
   }
 }
 
@@ -62,6 +75,7 @@ v1::SyncRequest HostReconciler::BeginSession() {
   binding_answers_.clear();
   binding_order_.clear();
   invalidation_answers_.clear();
+  inventory_changed_ = false;
 
   v1::SyncRequest request;
   v1::Hello& hello = *request.mutable_hello();
@@ -177,9 +191,40 @@ absl::Status HostReconciler::ApplyMachine(const v1::Fence& fence,
     }
     it = machines_.emplace(desired.uid(), Machine{desired.name(), *shim, {}}).first;
   }
-  RETURN_IF_ERROR(it->second.shim->Apply(fence, &desired, {}));
-  UpdateEndpoints(it->second, desired);
+  Machine& machine = it->second;
+  v1::DesiredVirtualMachine told = desired;
+  MarkUnplugged(&told);
+  RETURN_IF_ERROR(machine.shim->Apply(fence, &told, {}));
+  machine.desired = std::move(told);
+  machine.fence = fence;
+  UpdateEndpoints(machine, desired);
   return absl::OkStatus();
+}
+
+void HostReconciler::MarkUnplugged(v1::DesiredVirtualMachine* desired) const {
+  desired->clear_unplugged_devices();
+  for (const Bdf& device : desired->devices()) {
+    // One that never was there has a reason of its own, which attaching finds.
+    const bool is_lost = ever_plugged_.contains(device) && !plugged_.contains(device);
+    if (is_lost) desired->add_unplugged_devices(device);
+  }
+}
+
+void HostReconciler::UpdateInventory(v1::Inventory inventory) {
+  const std::set<Bdf> before = std::exchange(plugged_, PluggedDevices(inventory));
+  ever_plugged_.insert(plugged_.begin(), plugged_.end());
+  inventory_ = std::move(inventory);
+  inventory_changed_ = true;
+  for (auto& [uid, machine] : machines_) {
+    const auto came_or_went = [&](const Bdf& device) {
+      return before.contains(device) != plugged_.contains(device);
+    };
+    const auto& devices = machine.desired.devices();
+    if (std::none_of(devices.begin(), devices.end(), came_or_went)) continue;
+    MarkUnplugged(&machine.desired);
+    // A refusal means that the shim has heard of a newer fence, with which it is told anew.
+    machine.shim->Apply(machine.fence, &machine.desired, {}).IgnoreError();
+  }
 }
 
 void HostReconciler::UpdateEndpoints(Machine& machine, const v1::DesiredVirtualMachine& desired) {
@@ -273,10 +318,15 @@ void HostReconciler::AnswerBinding(v1::Result result) {
 }
 
 std::optional<v1::SyncRequest> HostReconciler::NextResults() {
+  if (!welcome_.has_value()) return std::nullopt;
+  v1::SyncRequest request;
+  if (std::exchange(inventory_changed_, false)) {
+    *request.mutable_inventory() = inventory_;
+    return request;
+  }
   const bool nothing =
       machine_answers_.empty() && binding_order_.empty() && invalidation_answers_.empty() && acked_;
-  if (!welcome_.has_value() || nothing) return std::nullopt;
-  v1::SyncRequest request;
+  if (nothing) return std::nullopt;
   v1::Results& results = *request.mutable_results();
   results.set_acked_seq(taken_in_seq_);
   auto room = [&] {

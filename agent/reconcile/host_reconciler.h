@@ -53,8 +53,12 @@ class HostReconciler {
   // anew what should be; until then the machine has no owner.
   void Lose(const std::string& vm_uid);
 
-  // The next answers to send, at most 256 objects; nothing while there is none or the
-  // server has not yet welcomed the session.
+  // The host's devices changed. A machine whose device went, or left vfio-pci, is told to let
+  // go of it, and told again when it is back.
+  void UpdateInventory(v1::Inventory inventory);
+
+  // The next message to send: a changed inventory, or answers of at most 256 objects; nothing
+  // while there is none or the server has not yet welcomed the session.
   std::optional<v1::SyncRequest> NextResults();
 
   // Set once the server welcomed the session.
@@ -66,6 +70,9 @@ class HostReconciler {
     std::string name;
     std::shared_ptr<Shim> shim;
     std::set<Bdf> devices;  // with an open endpoint
+    // What its shim was told last, and under which fence; uid empty: nothing yet.
+    v1::DesiredVirtualMachine desired = {};
+    v1::Fence fence = {};
   };
 
   absl::Status TakeInWelcome(const v1::Welcome& welcome);
@@ -74,13 +81,17 @@ class HostReconciler {
   void AnswerInvalidation(int64_t id, const absl::Status& status);
   absl::Status ApplyMachine(const v1::Fence& fence, const v1::DesiredVirtualMachine& machine);
   absl::Status ApplyBindings(const v1::Fence& fence, const v1::Desired& desired);
+  // Fills in what the host has lost of the machine's devices.
+  void MarkUnplugged(v1::DesiredVirtualMachine* desired) const;
   void UpdateEndpoints(Machine& machine, const v1::DesiredVirtualMachine& desired);
   void Retire(const std::string& vm_uid);
   void AnswerMachine(v1::VirtualMachineResult result);
   void AnswerBinding(v1::Result result);
 
   const HostIdentity identity_;
-  const v1::Inventory inventory_;
+  v1::Inventory inventory_;
+  std::set<Bdf> plugged_;       // bound to vfio-pci now
+  std::set<Bdf> ever_plugged_;  // at any time since this agent began, or held by a shim
   ShimLauncher& launcher_;
   VmmEndpoints& endpoints_;
   const OnLoop on_loop_;
@@ -95,6 +106,7 @@ class HostReconciler {
   int64_t taken_in_seq_ = 0;
   bool acked_ = true;  // the server knows taken_in_seq_
   std::deque<v1::VirtualMachineResult> machine_answers_;
+  bool inventory_changed_ = false;
   std::map<std::string, std::vector<v1::Result>> binding_answers_;  // by uid
   std::deque<std::string> binding_order_;                           // uids, oldest first
   std::deque<v1::InvalidationResult> invalidation_answers_;

@@ -10,6 +10,7 @@ namespace nestor::agent {
 namespace {
 
 using ::testing::_;
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::NiceMock;
 using ::testing::Return;
@@ -94,8 +95,8 @@ class HostReconcilerTest : public ::testing::Test {
     ON_CALL(launcher_, Launch(_, _)).WillByDefault(Return(std::shared_ptr<Shim>(shim_)));
   }
 
-  HostReconciler Make() {
-    return HostReconciler({"hosts/h1", "agent-1", "boot-1", "1.0"}, v1::Inventory(), launcher_,
+  HostReconciler Make(const v1::Inventory& inventory = {}) {
+    return HostReconciler({"hosts/h1", "agent-1", "boot-1", "1.0"}, inventory, launcher_,
                           endpoints_, [](const std::function<void()>& function) { function(); });
   }
   // The next message of the server, with these objects.
@@ -335,6 +336,75 @@ TEST_F(HostReconcilerInvalidationTest, AnotherSessionsFenceEndsTheStream) {
   v1::SyncResponse without = Invalidation(8);
   without.mutable_invalidation()->clear_fence();
   EXPECT_EQ(ErrorReason(reconciler_.TakeIn(without)), "PROTOCOL_ERROR");
+}
+
+v1::Inventory DevicesOnVfio(const std::vector<Bdf>& devices) {
+  v1::Inventory inventory;
+  for (const Bdf& bdf : devices) {
+    v1::Device& device = *inventory.add_devices();
+    device.set_name("hosts/h1/devices/" + bdf);
+    device.mutable_status()->set_driver("vfio-pci");
+  }
+  return inventory;
+}
+
+class UnpluggedDeviceTest : public HostReconcilerTest {
+ protected:
+  UnpluggedDeviceTest() {
+    ON_CALL(*shim_, Apply(_, _, _))
+        .WillByDefault([this](const auto&, const v1::DesiredVirtualMachine* machine, const auto&) {
+          told_.emplace_back(machine->unplugged_devices().begin(),
+                             machine->unplugged_devices().end());
+          return absl::OkStatus();
+        });
+  }
+  void Start(HostReconciler& reconciler) {
+    reconciler.BeginSession();
+    ASSERT_TRUE(reconciler.TakeIn(Welcome()).ok());
+    ASSERT_TRUE(reconciler.TakeIn(Desired({Machine()})).ok());
+    while (reconciler.NextResults().has_value()) {
+    }
+  }
+
+  std::vector<std::vector<Bdf>> told_;  // unplugged devices, by call
+};
+
+TEST_F(UnpluggedDeviceTest, MachineIsToldWhenItsDeviceGoesAndWhenItIsBack) {
+  HostReconciler reconciler = Make(DevicesOnVfio({kDevice}));
+  Start(reconciler);
+  EXPECT_THAT(told_, ElementsAre(IsEmpty()));
+  reconciler.UpdateInventory(DevicesOnVfio({}));
+  EXPECT_THAT(told_, ElementsAre(IsEmpty(), ElementsAre(kDevice)));
+  reconciler.UpdateInventory(DevicesOnVfio({"0000:99:00.0"}));
+  EXPECT_THAT(told_, SizeIs(2)) << "of other devices it hears nothing";
+  reconciler.UpdateInventory(DevicesOnVfio({kDevice}));
+  EXPECT_THAT(told_, ElementsAre(IsEmpty(), ElementsAre(kDevice), IsEmpty()));
+}
+
+TEST_F(UnpluggedDeviceTest, ServerIsToldTheWholeInventoryAnew) {
+  HostReconciler reconciler = Make(DevicesOnVfio({kDevice}));
+  Start(reconciler);
+  reconciler.UpdateInventory(DevicesOnVfio({kDevice, "0000:99:00.0"}));
+  const auto message = reconciler.NextResults();
+  ASSERT_TRUE(message.has_value());
+  EXPECT_THAT(message->inventory().devices(), SizeIs(2));
+  EXPECT_EQ(reconciler.NextResults(), std::nullopt);
+  EXPECT_THAT(reconciler.BeginSession().hello().inventory().devices(), SizeIs(2));
+}
+
+TEST_F(UnpluggedDeviceTest, DeviceThatIsGoneWhenItsMachineComesIsNamed) {
+  HostReconciler reconciler = Make(DevicesOnVfio({kDevice}));
+  reconciler.UpdateInventory(DevicesOnVfio({}));
+  Start(reconciler);
+  EXPECT_THAT(told_, ElementsAre(ElementsAre(kDevice)));
+}
+
+TEST_F(UnpluggedDeviceTest, DeviceThatNeverWasThereIsLeftToTheShimUntilItAppears) {
+  HostReconciler reconciler = Make(DevicesOnVfio({}));
+  Start(reconciler);
+  EXPECT_THAT(told_, ElementsAre(IsEmpty()));
+  reconciler.UpdateInventory(DevicesOnVfio({kDevice}));
+  EXPECT_THAT(told_, ElementsAre(IsEmpty(), IsEmpty())) << "told again, to try again";
 }
 
 }  // namespace

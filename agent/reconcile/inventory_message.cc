@@ -12,6 +12,8 @@ void FillFunction(const PciFunction& function, v1::DeviceStatus* status) {
   for (const Bdf& sibling : function.group_siblings) status->add_group_siblings(sibling);
   status->set_driver(function.driver);
   status->set_numa_node(function.numa_node);
+  status->set_physical_function(function.physical_function);
+  status->set_virtual_functions(function.virtual_functions);
 }
 
 void FillCapabilities(const DeviceCapabilities& capabilities, v1::DeviceStatus* status) {

@@ -56,6 +56,13 @@ std::optional<Refusal> JudgeIntent(const BindingRecord& record, const MachineSit
 // The device: is it there, and can it do this?
 std::optional<Refusal> JudgeDevice(const BindingRecord& record, const DeviceSituation& device,
                                    const MachineSituation& machine) {
+  if (device.unplugged) {
+    return Refusal{v1::Result::OUTCOME_FAILED,
+                   TransientFailure("DEVICE_UNPLUGGED",
+                                    absl::StrCat(record.key.device,
+                                                 " is unplugged from the host, or taken from "
+                                                 "vfio-pci; it is bound again when it is back"))};
+  }
   if (device.attach_failure.has_value()) {
     const v1::Failure& failure = *device.attach_failure;
     const std::string message = absl::StrCat(

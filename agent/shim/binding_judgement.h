@@ -15,6 +15,7 @@ namespace nestor::agent {
 struct DeviceSituation {
   std::optional<DeviceCapabilities> capabilities;  // set once it is attached
   std::optional<v1::Failure> attach_failure;
+  bool unplugged = false;  // the host has lost it
   bool monitor_connected = false;
   bool has_memory = false;  // some guest memory is in its stage 2
 };

@@ -90,6 +90,9 @@ void BindingTable::JudgeOne(BindingRecord& record, const MachineSituation& machi
                             absl::Time now) {
   const bool lost_device = machine.known && !machine.devices.contains(record.key.device);
   if (lost_device && record.IsInKernel()) record.End("DEVICE_NOT_ATTACHED");
+  const auto device = machine.devices.find(record.key.device);
+  const bool unplugged = device != machine.devices.end() && device->second.unplugged;
+  if (unplugged && record.phase == BindingPhase::kProgrammed) record.phase = BindingPhase::kWaiting;
   if (record.phase == BindingPhase::kProgrammed || record.phase == BindingPhase::kFinal) return;
   // What is held will be another thing when the call returns.
   if (record.attempt.has_value()) return;
@@ -196,6 +199,14 @@ bool BindingTable::Unbound(const BindingKey& key, absl::Time now) {
     v1::Result result =
         MakeResult(record, record.generation, v1::Result::OUTCOME_NOT_PROGRAMMED, now);
     *result.mutable_failure() = PermanentFailure(record.end_reason, EndMessage(record.end_reason));
+    Answer(record, std::move(result));
+  }
+  if (record.phase == BindingPhase::kWaiting &&
+      record.answer.outcome() == v1::Result::OUTCOME_FAILED) {
+    // Told while it still was in the kernel.
+    const v1::Failure failure = record.answer.failure();
+    v1::Result result = MakeResult(record, record.generation, v1::Result::OUTCOME_FAILED, now);
+    *result.mutable_failure() = failure;
     Answer(record, std::move(result));
   }
   return had_ended || record.phase != BindingPhase::kFinal;

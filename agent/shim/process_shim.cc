@@ -98,8 +98,12 @@ void ProcessShim::Take(wire::Answer answer) {
 
 void ProcessShim::TakeReport(wire::Report message) {
   for (const wire::StepDone& step : message.steps()) {
-    if (!events_.on_step) break;
-    events_.on_step(step.name(), FromProtoDuration(step.duration()), FromWire(step.status()));
+    if (events_.on_step) {
+      events_.on_step(step.name(), FromProtoDuration(step.duration()), FromWire(step.status()));
+    }
+    if (events_.on_reset && step.has_reset()) {
+      events_.on_reset(step.device(), FromWire(step.reset()));
+    }
   }
   ShimReport report = FromWire(std::move(message));
   if (report.virtual_machines.empty() && report.bindings.empty()) return;

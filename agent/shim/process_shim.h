@@ -28,6 +28,8 @@ struct ShimEvents {
   // A step was done, for metrics; may be empty.
   std::function<void(const std::string& step, absl::Duration duration, const absl::Status& status)>
       on_step;
+  // A device was reset on its way into the machine or out of it; may be empty.
+  std::function<void(const Bdf& device, const absl::Status& outcome)> on_reset;
   // The shim's process has ended, or cannot be spoken to: every later call answers UNAVAILABLE.
   std::function<void(const std::string& vm_uid)> lost;
 };

@@ -46,7 +46,8 @@ class ShimConformanceTest : public ::testing::TestWithParam<Launcher> {
       const std::string socket = directory_ + "/shim.sock";
       process_ =
           std::make_unique<TestShimProcess>(name, kVmUid, socket, backend_, syscalls_, options);
-      shim_ = *ProcessShim::Connect(socket, {}, {report, nullptr, [](const std::string&) {}});
+      shim_ =
+          *ProcessShim::Connect(socket, {}, {report, nullptr, nullptr, [](const std::string&) {}});
     }
   }
   ~ShimConformanceTest() override {

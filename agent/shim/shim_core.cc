@@ -16,6 +16,11 @@ absl::Status NotAttached(const Bdf& device) {
       "DEVICE_NOT_ATTACHED");
 }
 
+absl::Status Unplugged(const Bdf& device) {
+  return WithReason(absl::UnavailableError(absl::StrCat(device, " is unplugged from the host")),
+                    "DEVICE_UNPLUGGED");
+}
+
 absl::Status NoMonitor(const Bdf& device) {
   return absl::FailedPreconditionError(absl::StrCat("no monitor is connected to ", device));
 }
@@ -53,18 +58,26 @@ absl::Status ShimCore::CheckOwn(const v1::DesiredVirtualMachine* machine,
 
 void ShimCore::TakeMachine(const v1::DesiredVirtualMachine& machine) {
   told_machine_.reset();  // whoever asks is answered, also the second time
+  const bool is_old = machine_.has_value() && machine.generation() < machine_->generation;
   const bool is_new = !machine_.has_value() || machine.generation() > machine_->generation ||
                       (machine.generation() == machine_->generation && machine.absent());
-  if (!is_new) return;
-  machine_ = Machine{machine.generation(), machine.absent(), {}};
-  if (!machine.absent()) {
-    machine_->devices.insert(machine.devices().begin(), machine.devices().end());
+  if (is_old) return;
+  if (is_new) {
+    machine_ = Machine{machine.generation(), machine.absent(), {}, {}};
+    if (!machine.absent()) {
+      machine_->devices.insert(machine.devices().begin(), machine.devices().end());
+    }
   }
+  machine_->unplugged = {machine.unplugged_devices().begin(), machine.unplugged_devices().end()};
   ForgetFailures<AttachDevice>();
 }
 
 bool ShimCore::OwnsDevice(const Bdf& device) const {
   return machine_.has_value() && machine_->devices.contains(device);
+}
+
+bool ShimCore::IsUnplugged(const Bdf& device) const {
+  return machine_.has_value() && machine_->unplugged.contains(device);
 }
 
 void ShimCore::PrepareMonitor(const Bdf& device) {
@@ -142,6 +155,7 @@ absl::Status ShimCore::Reset(const Bdf& device, const std::string& fresh_instanc
 
 std::optional<absl::Status> ShimCore::AttachOutcome(const Bdf& device) const {
   if (!OwnsDevice(device)) return NotAttached(device);
+  if (IsUnplugged(device)) return Unplugged(device);
   if (held_.devices.contains(device)) return absl::OkStatus();
   const auto failure = failures_.find(AttachDevice{device});
   if (failure != failures_.end()) return failure->second.status;

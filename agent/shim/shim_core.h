@@ -36,8 +36,9 @@ struct ShimCoreOptions {
 // What became of a step.
 struct StepResult {
   absl::Status status;
-  absl::Duration duration;          // of the kernel calls
-  DeviceCapabilities capabilities;  // of a device that was attached
+  absl::Duration duration;                 // of the kernel calls
+  std::optional<absl::Status> reset = {};  // of a device on its way into the machine or out of it
+  DeviceCapabilities capabilities;         // of a device that was attached
 };
 
 // A state machine without I/O, threads or clock. Its owner tells it events, asks for the one
@@ -54,6 +55,8 @@ struct StepResult {
 //  * A binding belongs to the vm_instance for which it was first programmed. When that ends,
 //    it is unbound before the device is reset and before stage 2 gets the memory of another
 //    boot, answered NOT_PROGRAMMED VM_INSTANCE_GONE, and waits for a new generation.
+//  * A device that the host has lost is let go, and its bindings are FAILED DEVICE_UNPLUGGED.
+//    Its monitor stays connected: once the device is back, memory and bindings are as before.
 //  * Writable memory that cannot be mapped makes the whole machine MEMORY_INCOMPLETE: what
 //    is bound stays, and nothing new is bound until all memory is mapped.
 //
@@ -120,6 +123,7 @@ class ShimCore {
     int64_t generation = 0;
     bool absent = false;
     std::set<Bdf> devices;
+    std::set<Bdf> unplugged;  // of these
   };
   struct FailedStep {
     int64_t attempts = 0;
@@ -135,6 +139,7 @@ class ShimCore {
                         const std::vector<v1::DesiredBinding>& bindings) const;
   void TakeMachine(const v1::DesiredVirtualMachine& machine);
   bool OwnsDevice(const Bdf& device) const;
+  bool IsUnplugged(const Bdf& device) const;
 
   // Decides anew after an event.
   void Settle(absl::Time now);

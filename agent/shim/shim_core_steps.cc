@@ -3,6 +3,8 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "agent/shim/failure.h"
 #include "agent/shim/shim_core.h"
 
@@ -132,6 +134,7 @@ MachineSituation ShimCore::Situation() const {
     if (failure != failures_.end()) {
       its.attach_failure = StepFailure(failure->second.status, failure->second.decision);
     }
+    its.unplugged = IsUnplugged(device);
     its.monitor_connected = monitors_.contains(device);
     its.has_memory = held_.memory.contains(device);
   }
@@ -141,7 +144,9 @@ MachineSituation ShimCore::Situation() const {
 AddressSpaceState ShimCore::Goal() const {
   AddressSpaceState goal;
   if (!machine_.has_value()) return goal;
-  goal.devices = machine_->devices;
+  for (const Bdf& device : machine_->devices) {
+    if (!IsUnplugged(device)) goal.devices.insert(device);
+  }
   for (const Bdf& device : goal.devices) {
     std::set<MemoryRegion> regions = memory_.Wanted(device);
     // The page tables of a guest's last boot must not walk the memory of its next one.
@@ -149,6 +154,8 @@ AddressSpaceState ShimCore::Goal() const {
     if (!regions.empty()) goal.memory[device] = std::move(regions);
   }
   if (resets_.empty()) goal.bindings = bindings_.Wanted();
+  std::erase_if(goal.bindings,
+                [this](const auto& binding) { return IsUnplugged(binding.first.device); });
   return goal;
 }
 
@@ -248,6 +255,11 @@ std::optional<v1::Failure> ShimCore::MachineFailure() const {
         std::holds_alternative<UnmapRegion>(step)) {
       return StepFailure(failed.status, failed.decision);
     }
+  }
+  if (!machine_->absent && !machine_->unplugged.empty()) {
+    return TransientFailure("DEVICE_UNPLUGGED",
+                            absl::StrCat(absl::StrJoin(machine_->unplugged, ", "),
+                                         " of the machine is unplugged from the host"));
   }
   return MemoryFailure();
 }

@@ -106,7 +106,7 @@ absl::Status Serve(const Config& config, IommuBackend& backend, kernel::Syscalls
   options.workers = 1;
   options.after_loss = config.after_loss;
   options.on_step = [&](const Step& step, const StepResult& result) {
-    service.ReportStep(std::string(NameOf(step)), result.duration, result.status);
+    service.ReportStep(step, result);
   };
   InlineShimLauncher launcher(
       backend, syscalls, clock,

@@ -203,13 +203,16 @@ void ShimService::Report(ShimReport report) {
   for (const wire::Report& page : ToPages(std::move(report))) SendReport(page);
 }
 
-void ShimService::ReportStep(absl::string_view name, absl::Duration duration,
-                             const absl::Status& status) {
+void ShimService::ReportStep(const Step& step, const StepResult& result) {
   wire::Report report;
-  wire::StepDone& step = *report.add_steps();
-  step.set_name(std::string(name));
-  *step.mutable_duration() = ToProtoDuration(duration);
-  if (!status.ok()) *step.mutable_status() = ToWire(status);
+  wire::StepDone& done = *report.add_steps();
+  done.set_name(std::string(NameOf(step)));
+  *done.mutable_duration() = ToProtoDuration(result.duration);
+  if (!result.status.ok()) *done.mutable_status() = ToWire(result.status);
+  if (result.reset.has_value()) {
+    done.set_device(DeviceOf(step));
+    *done.mutable_reset() = ToWire(*result.reset);
+  }
   SendReport(report);
 }
 

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "agent/shim/packet_socket.h"
 #include "agent/shim/shim.h"
+#include "agent/shim/shim_core.h"
 #include "agent/shim/shim_protocol.pb.h"
 #include "agent/shim/vmm_endpoints.h"
 #include "agent/shim/worker_pool.h"
@@ -45,8 +46,9 @@ class ShimService {
   // Tells the agent, if there is one that has said Hello. Waits at most kPacketPatience for one
   // that takes nothing, and then does without it. Thread-safe.
   void Report(ShimReport report);
-  // A step on kernel objects was done; for the agent's metrics. Thread-safe.
-  void ReportStep(absl::string_view name, absl::Duration duration, const absl::Status& status);
+  // A step on kernel objects was done; for the agent's metrics and its care of devices.
+  // Thread-safe.
+  void ReportStep(const Step& step, const StepResult& result);
 
   // Serves agents until one of them retired the shim, or Stop.
   void Run(const ServedShim& served);

@@ -5,10 +5,19 @@
 #include <variant>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "agent/core/kernel_error.h"
 #include "api/support/status_macros.h"
 
 namespace nestor::agent {
 namespace {
+
+// Without the kernel's error, whatever it was: the next attempt may succeed.
+absl::Status ResetFailed(const Bdf& device, const absl::Status& reset) {
+  return WithReason(absl::UnavailableError(absl::StrCat(
+                        device, " could not be reset, so it is not handed out: ", reset.message())),
+                    "DEVICE_RESET_FAILED");
+}
 
 struct Executor {
   IommuBackend& backend;
@@ -17,9 +26,16 @@ struct Executor {
 
   absl::Status operator()(const AttachDevice& step) const {
     ASSIGN_OR_RETURN(result.capabilities, backend.Probe(step.device));
-    return address_space.Attach(step.device);
+    const absl::Status attached = address_space.Attach(step.device);
+    // Attached it is where it could not be detached after a reset that failed.
+    if (!attached.ok() && !absl::IsAlreadyExists(attached)) return attached;
+    result.reset = address_space.Reset(step.device);
+    if (result.reset->ok() || absl::IsUnimplemented(*result.reset)) return absl::OkStatus();
+    (void)address_space.Detach(step.device);
+    return ResetFailed(step.device, *result.reset);
   }
   absl::Status operator()(const DetachDevice& step) const {
+    result.reset = address_space.Reset(step.device);
     return address_space.Detach(step.device);
   }
   absl::Status operator()(const MapRegion& step) const {

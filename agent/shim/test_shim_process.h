@@ -53,7 +53,7 @@ class TestShimProcess {
  private:
   InlineShimOptions WithSteps(InlineShimOptions options) {
     options.on_step = [this](const Step& step, const StepResult& result) {
-      service_.ReportStep(NameOf(step), result.duration, result.status);
+      service_.ReportStep(step, result);
     };
     return options;
   }

@@ -131,7 +131,7 @@ TEST_P(FailingCallTest, MachineLivesAndLeavesNothingBehind) {
 }
 
 // A life takes fewer calls than that; later ones are simply never reached.
-constexpr int kCallsOfALife = 160;
+constexpr int kCallsOfALife = 240;
 INSTANTIATE_TEST_SUITE_P(EachCallOnce, FailingCallTest, ::testing::Range(1, kCallsOfALife));
 
 TEST_F(Type1ShimTest, NoCallOfALifeIsLeftOut) {
