@@ -48,7 +48,8 @@ absl::Status DeviceInventory::Refresh(absl::Time now) {
   std::map<Bdf, DeviceFacts> devices;
   for (PciFunction& function : functions) {
     Settle(&function, now);
-    const bool is_ours = function.driver == kVfioPciDriver || options_.prepare.Selects(function);
+    const bool is_ours = function.driver == kVfioPciDriver || options_.prepare.Selects(function) ||
+                         record_->entries().contains(function.bdf);
     const Bdf bdf = function.bdf;
     if (is_ours) devices.emplace(bdf, Inspect(std::move(function)));
   }

@@ -49,7 +49,7 @@ class DeviceInventory {
   // is left to its user.
   std::vector<absl::Status> RetryResets(absl::Time now);
 
-  // Those bound to vfio-pci and those selected, by address.
+  // Those bound to vfio-pci, those selected and those that are still to be given back, by address.
   std::vector<DeviceFacts> Devices() const;
   // When there is something to try again; unset: nothing.
   std::optional<absl::Time> NextRetry() const;

@@ -1,5 +1,5 @@
-// The shim over the real type1 code on a simulated kernel: a machine's whole life, also with
-// each of its system calls failing once.
+// The shim over the real type1 code on a simulated kernel: a machine's whole life. The same with
+// each of its system calls failing once is in tests/fault.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -122,22 +122,6 @@ class Type1ShimTest : public ShimCoreFixture {
 };
 
 TEST_F(Type1ShimTest, MachineLivesAndLeavesNothingBehind) { LiveALife(); }
-
-class FailingCallTest : public Type1ShimTest, public ::testing::WithParamInterface<int> {};
-
-TEST_P(FailingCallTest, MachineLivesAndLeavesNothingBehind) {
-  syscalls_.FailCall(GetParam(), EBUSY);
-  LiveALife();
-}
-
-// A life takes fewer calls than that; later ones are simply never reached.
-constexpr int kCallsOfALife = 240;
-INSTANTIATE_TEST_SUITE_P(EachCallOnce, FailingCallTest, ::testing::Range(1, kCallsOfALife));
-
-TEST_F(Type1ShimTest, NoCallOfALifeIsLeftOut) {
-  LiveALife();
-  EXPECT_LT(syscalls_.calls(), kCallsOfALife);
-}
 
 TEST_F(Type1ShimTest, PasidOfAnotherProcessIsTakenOnTheHost) {
   const auto other = kernel_.CreateProcess();

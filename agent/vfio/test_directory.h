@@ -11,7 +11,8 @@ namespace nestor::agent {
 
 class TestDirectory {
  public:
-  TestDirectory() : path_(testing::TempDir() + "nestor-XXXXXX") {
+  explicit TestDirectory(const std::string& parent = testing::TempDir())
+      : path_(parent + "/nestor-XXXXXX") {
     if (mkdtemp(path_.data()) == nullptr) ADD_FAILURE() << "no directory at " << path_;
   }
   ~TestDirectory() {
