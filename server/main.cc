@@ -23,6 +23,7 @@
 #include "server/service/agent_service.h"
 #include "server/service/api_services.h"
 #include "server/service/grpc_server.h"
+#include "server/service/host_admin_service.h"
 #include "server/store/rocksdb_store.h"
 
 namespace nestor::server {
@@ -58,12 +59,15 @@ StateCounts StatesOf(const ClusterState& state) {
   return counts;
 }
 
-// Those that the configuration wants of the servers that hold nothing of Nestor's.
-absl::StatusOr<std::vector<std::unique_ptr<GrpcServer>>> StartSideServers(const Config& config) {
+// Those that the configuration wants of the servers for operators and for probes.
+absl::StatusOr<std::vector<std::unique_ptr<GrpcServer>>> StartSideServers(
+    const Config& config, grpc::Service& admin_service, RpcObserver& observer) {
   std::vector<std::unique_ptr<GrpcServer>> servers;
   if (!config.admin_listen.empty()) {
-    ASSIGN_OR_RETURN(servers.emplace_back(),
-                     GrpcServer::StartAdmin(config.admin_listen, config.security));
+    ASSIGN_OR_RETURN(
+        servers.emplace_back(),
+        GrpcServer::StartAdmin(
+            {config.admin_listen, config.security, {&admin_service}, true, &observer}));
   }
   if (!config.health_listen.empty()) {
     ASSIGN_OR_RETURN(servers.emplace_back(), GrpcServer::StartHealth(config.health_listen));
@@ -99,6 +103,7 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
                 .agent_sessions = [&] { return sessions.count(); },
                 .unanswered_objects = [&] { return sessions.pending(); }});
   auto agent_service = MakeAgentService(sessions);
+  auto admin_service = MakeHostAdminService(*state);
   ApiServices api(*state, sessions, NewUuid);
   ASSIGN_OR_RETURN(auto agents, GrpcServer::Start({config.agent_listen,
                                                    config.security,
@@ -107,7 +112,7 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
                                                    &metrics}));
   ASSIGN_OR_RETURN(auto clients, GrpcServer::Start({config.listen, config.security, api.services(),
                                                     config.reflection, &metrics}));
-  ASSIGN_OR_RETURN(auto side_servers, StartSideServers(config));
+  ASSIGN_OR_RETURN(auto side_servers, StartSideServers(config, *admin_service, metrics));
   std::atomic<bool> ready = true;
   std::unique_ptr<MonitoringServer> monitoring;
   if (!config.watch.metrics_listen.empty()) {
@@ -122,7 +127,7 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
   ready = false;
   api.End();
   sessions.Drain();
-  for (auto& server : side_servers) server->Drain(absl::ZeroDuration());
+  for (auto& server : side_servers) server->Drain(kDrain);
   clients->Drain(kDrain);
   agents->Drain(kDrain);
   loop.Stop();
@@ -146,8 +151,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--agent-listen", config.agent_listen, "Address for agents")
       ->capture_default_str();
-  app.add_option("--admin-listen", config.admin_listen,
-                 "Address for operators: gRPC reflection and channelz (default: none)");
+  app.add_option(
+      "--admin-listen", config.admin_listen,
+      "Address for operators: fence and drain hosts; gRPC reflection and channelz (default: none)");
   app.add_option("--health-listen", config.health_listen,
                  "Address for probes: grpc.health.v1 alone, in plaintext (default: none)");
   nestor::AddTransportOptions(&app, &config.security);

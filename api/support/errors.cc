@@ -4,6 +4,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/strings/str_format.h"
 #include "api/support/resource_name.h"
 
@@ -191,9 +192,27 @@ absl::Status HostCordoned(absl::string_view host) {
                            absl::StrCat(host, " is cordoned and takes no new virtual machines"));
 }
 
-absl::Status HostConnected(absl::string_view host) {
+absl::Status HostDraining(absl::string_view host) {
+  return PreconditionError(
+      "HOST_DRAINING", host,
+      absl::StrCat(host,
+                   " is being emptied and takes nothing new; choose another host, or end it: "
+                   "nestorctl undrain-host ",
+                   absl::StripPrefix(host, "hosts/")));
+}
+
+absl::Status HostFenced(absl::string_view host, const v1::HostFence& fence) {
+  return PreconditionError(
+      "HOST_FENCED", host,
+      absl::StrCat(host, " was fenced by ", fence.declared_by(), " (", fence.evidence(),
+                   "); choose another host, or start its agent, which lifts the fence by showing "
+                   "that it holds nothing: nestorctl describe host ",
+                   absl::StripPrefix(host, "hosts/")));
+}
+
+absl::Status HostConnected(absl::string_view host, absl::string_view what_to_do) {
   return PreconditionError("HOST_CONNECTED", host,
-                           absl::StrCat(host, " has a live agent; stop the agent first"));
+                           absl::StrCat(host, " has a live agent; ", what_to_do));
 }
 
 absl::Status HasChildren(absl::string_view name, absl::string_view what) {

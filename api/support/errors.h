@@ -58,7 +58,9 @@ absl::Status NotSessionOwner(absl::string_view host);
 // FAILED_PRECONDITION
 absl::Status HostUnknown(absl::string_view host);
 absl::Status HostCordoned(absl::string_view host);
-absl::Status HostConnected(absl::string_view host);
+absl::Status HostDraining(absl::string_view host);
+absl::Status HostFenced(absl::string_view host, const v1::HostFence& fence);
+absl::Status HostConnected(absl::string_view host, absl::string_view what_to_do);
 absl::Status HasChildren(absl::string_view name, absl::string_view what);
 absl::Status DeviceInUse(absl::string_view device, absl::string_view holder);
 absl::Status DeviceNotOwned(absl::string_view device, absl::string_view virtual_machine);

@@ -25,7 +25,10 @@ constexpr Advice kAdvice[] = {
      "start nestor-agent for $H and point it at this server"},
     {"HOST_UNKNOWN",
      "the agent of $H is silent, so what its kernel holds is not known; nothing is freed",
-     "look at nestor-agent on $H"},
+     "look at nestor-agent on $H; if the host is dead for good: nestorctl fence-host $I"},
+    {"HOST_FENCED",
+     "an operator confirmed $H dead, so nothing counts as bound there; what is wanted stays stored",
+     "start nestor-agent on $H, which lifts the fence once it holds nothing, or delete $N"},
     {"WAITING_FOR_VMM",
      "no virtual machine monitor has connected for $V, so there is no guest memory to translate "
      "into",
@@ -155,6 +158,7 @@ std::string ReasonOf(const v1::PasidBinding& binding, const HostRecord* host) {
   if (host == nullptr || StateOf(*host) == v1::HostStatus::STATE_NEVER_SEEN)
     return "HOST_NEVER_SEEN";
   if (StateOf(*host) == v1::HostStatus::STATE_UNKNOWN) return "HOST_UNKNOWN";
+  if (StateOf(*host) == v1::HostStatus::STATE_FENCED) return "HOST_FENCED";
   const std::string& reason = binding.status().failure().reason();
   return reason.empty() ? "WAITING_FOR_AGENT" : reason;
 }

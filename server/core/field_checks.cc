@@ -16,6 +16,7 @@ constexpr int kMaxLabels = 64;
 constexpr size_t kMaxLabelText = 63;
 constexpr size_t kMaxPageToken = 512;
 constexpr size_t kEtagLength = 16;
+constexpr size_t kMaxEvidence = 512;
 constexpr uint64_t kPageSize = 4096;
 // Intel SDM volume 3, 4.1.4: MAXPHYADDR is at most 52.
 constexpr int kMaxPhysicalBits = 52;
@@ -118,6 +119,17 @@ void CheckEtag(const std::string& etag, absl::string_view field, FieldViolations
   const bool plain = std::all_of(etag.begin(), etag.end(), absl::ascii_isxdigit);
   if (etag.size() > kEtagLength || !plain)
     violations->Add(field, "is no etag that Nestor gave out");
+}
+
+void CheckEvidence(const std::string& evidence, absl::string_view field,
+                   FieldViolations* violations) {
+  const bool is_printable = std::none_of(evidence.begin(), evidence.end(),
+                                         [](unsigned char c) { return absl::ascii_iscntrl(c); });
+  if (absl::StripAsciiWhitespace(evidence).empty() || evidence.size() > kMaxEvidence ||
+      !is_printable) {
+    violations->Add(field, absl::StrCat("must say in at most ", kMaxEvidence,
+                                        " bytes, without control characters, what it rests on"));
+  }
 }
 
 void CheckMask(const google::protobuf::FieldMask& mask,

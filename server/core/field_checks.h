@@ -20,6 +20,9 @@ void CheckName(const absl::Status& parsed, absl::string_view field, FieldViolati
 // Empty, or a UUID.
 void CheckRequestId(const std::string& request_id, FieldViolations* violations);
 void CheckEtag(const std::string& etag, absl::string_view field, FieldViolations* violations);
+// What a person gives as the reason for an act: must be there, and can be shown as it is.
+void CheckEvidence(const std::string& evidence, absl::string_view field,
+                   FieldViolations* violations);
 void CheckMask(const google::protobuf::FieldMask& mask,
                const std::vector<absl::string_view>& allowed, FieldViolations* violations);
 // page_size, page_token and filter of a list.

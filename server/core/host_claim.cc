@@ -2,6 +2,7 @@
 
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "api/support/errors.h"
@@ -63,11 +64,12 @@ void PutLost(const View& view, const HostRecord& host, const v1::Hello& hello,
   }
 }
 
-void PutEvent(const HostRecord* host, const std::string& host_id, v1::TimelineEvent::Kind kind,
-              const SessionMoment& moment, Transaction* transaction) {
+void PutEvents(const HostRecord* host, const std::string& host_id,
+               const std::vector<v1::TimelineEvent::Kind>& kinds, const SessionMoment& moment,
+               Transaction* transaction) {
   storage::v1::HostEventsRow row;
   if (host != nullptr) *row.mutable_events() = host->events;
-  AddHostEvent(kind, moment, row.mutable_events());
+  for (const auto kind : kinds) AddHostEvent(kind, moment, row.mutable_events());
   transaction->puts.emplace_back(keys::HostEvents(host_id), row.SerializeAsString());
 }
 
@@ -75,6 +77,10 @@ void PutEvent(const HostRecord* host, const std::string& host_id, v1::TimelineEv
 bool IsRebooted(const HostRecord* host, const v1::Hello& hello) {
   if (host == nullptr || host->observed.status().boot_id().empty()) return false;
   return host->observed.status().boot_id() != hello.boot_id();
+}
+
+bool HoldsNothing(const v1::Hello& hello) {
+  return hello.held_virtual_machines().empty() && hello.held_bindings().empty();
 }
 
 v1::HostStatus StatusOf(const v1::Hello& hello, int64_t epoch, absl::Time now) {
@@ -178,10 +184,19 @@ HostClaim ClaimHost(const View& view, absl::Time now, const v1::Hello& hello,
   PutDevices(host, host_id, hello.inventory(), &claim.transaction);
   const SessionMoment moment{now, claim.epoch};
   if (host != nullptr) PutLost(view, *host, hello, moment, &claim.transaction);
-  PutEvent(host, host_id,
-           IsRebooted(host, hello) ? v1::TimelineEvent::KIND_HOST_REBOOTED
-                                   : v1::TimelineEvent::KIND_HOST_CONNECTED,
-           moment, &claim.transaction);
+  std::vector<v1::TimelineEvent::Kind> events = {IsRebooted(host, hello)
+                                                     ? v1::TimelineEvent::KIND_HOST_REBOOTED
+                                                     : v1::TimelineEvent::KIND_HOST_CONNECTED};
+  if (const FenceRecord* fence = view.FindFence(host_id)) {
+    claim.must_release = !HoldsNothing(hello);
+    if (!claim.must_release) {
+      claim.transaction.compares.push_back(
+          Compare::Unchanged(keys::HostFence(host_id), fence->revision));
+      claim.transaction.deletes.push_back(keys::HostFence(host_id));
+      events.push_back(v1::TimelineEvent::KIND_HOST_UNFENCED);
+    }
+  }
+  PutEvents(host, host_id, events, moment, &claim.transaction);
   storage::v1::HostObservedRow observed;
   *observed.mutable_status() = claim.status;
   claim.transaction.puts.emplace_back(keys::HostObserved(host_id), observed.SerializeAsString());
@@ -205,8 +220,8 @@ Transaction MarkHostUnknown(const View& view, absl::Time now, const std::string&
   row.mutable_status()->set_state(v1::HostStatus::STATE_UNKNOWN);
   transaction.compares.push_back(Compare::Unchanged(keys::Epoch(host), view.Epoch(host).revision));
   transaction.puts.emplace_back(keys::HostObserved(host), row.SerializeAsString());
-  PutEvent(record, host, v1::TimelineEvent::KIND_HOST_SILENT, {now, row.status().epoch()},
-           &transaction);
+  PutEvents(record, host, {v1::TimelineEvent::KIND_HOST_SILENT}, {now, row.status().epoch()},
+            &transaction);
   return transaction;
 }
 

@@ -32,8 +32,11 @@ absl::Status CheckFence(const v1::Hello& hello, const StoreLife& store);
 
 // A claim, to be committed and synced before the agent is told anything.
 struct HostClaim {
-  int64_t epoch = 0;        // this session's
-  v1::HostStatus status;    // as written
+  int64_t epoch = 0;      // this session's
+  v1::HostStatus status;  // as written
+  // The host is fenced and still holds something: it must let go of that, and nothing else may
+  // be told to it. A host that holds nothing has its fence lifted by the claim.
+  bool must_release = false;
   Transaction transaction;  // fails where somebody else claims the host at the same time
 };
 

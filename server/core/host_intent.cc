@@ -26,9 +26,21 @@ HostIntent IntentOfHost(const View& view, absl::string_view host) {
   return intent;
 }
 
+HostIntent ReleaseIntent(const v1::Hello& hello) {
+  HostIntent intent;
+  for (const v1::HeldVirtualMachine& held : hello.held_virtual_machines()) {
+    v1::DesiredVirtualMachine& desired = intent.virtual_machines.emplace_back();
+    desired.set_name(held.name());
+    desired.set_uid(held.uid());
+    desired.set_generation(held.generation());
+    desired.set_absent(true);
+  }
+  return intent;
+}
+
 void AddVirtualMachineIntent(const View& view, absl::string_view name, HostIntent* intent) {
   const VirtualMachineRecord* record = view.FindVirtualMachine(name);
-  if (record == nullptr) return;
+  if (record == nullptr || view.FindFence(record->host_id()) != nullptr) return;
   const storage::v1::RowMetadata& metadata = record->row.metadata();
   if (metadata.has_delete_time() && view.HasBindings(name)) return;
   v1::DesiredVirtualMachine& desired = intent->virtual_machines.emplace_back();
@@ -42,7 +54,7 @@ void AddVirtualMachineIntent(const View& view, absl::string_view name, HostInten
 void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent* intent) {
   const std::optional<PasidBindingRecord> record = view.FindPasidBinding(name);
   const VirtualMachineRecord* machine = view.FindVirtualMachine(MachineOf(name));
-  if (!record || machine == nullptr) return;
+  if (!record || machine == nullptr || view.FindFence(machine->host_id()) != nullptr) return;
   const storage::v1::RowMetadata& metadata = record->row.metadata();
   v1::DesiredBinding& desired = intent->bindings.emplace_back();
   desired.set_name(std::string(name));

@@ -7,10 +7,13 @@
 
 namespace nestor::server {
 
-// All that is intended for a host (id).
+// All that is intended for a host (id): nothing while it is fenced.
 HostIntent IntentOfHost(const View& view, absl::string_view host);
+// That what the host holds goes.
+HostIntent ReleaseIntent(const v1::Hello& hello);
 
-// Adds what is to be told of one resource; nothing where it does not exist. A virtual machine
+// Adds what is to be told of one resource; nothing where it does not exist or its host is
+// fenced. A virtual machine
 // that is being deleted is told to go only when its last binding is gone.
 void AddVirtualMachineIntent(const View& view, absl::string_view name, HostIntent* intent);
 void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent* intent);

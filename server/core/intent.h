@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "nestor/v1/host_admin_service.pb.h"
 #include "nestor/v1/host_service.pb.h"
 #include "nestor/v1/pasid_binding_service.pb.h"
 #include "nestor/v1/virtual_machine_service.pb.h"
@@ -26,6 +27,21 @@ absl::StatusOr<Decision> CreateHost(const View& view, absl::Time now, const UidS
 absl::StatusOr<Decision> UpdateHost(const View& view, absl::Time now,
                                     const v1::UpdateHostRequest& request);
 absl::StatusOr<Decision> DeleteHost(const View& view, const v1::DeleteHostRequest& request);
+
+// Reply v1::Host. `by` is who says so. Of what waits for deletion on the host at most
+// kPurgedAtOnce go in one transaction, so that none is large: PurgeFencedHost, again and again
+// until it changes nothing, removes the rest.
+inline constexpr int kPurgedAtOnce = 256;
+absl::StatusOr<Decision> FenceHost(const View& view, absl::Time now, const std::string& by,
+                                   const v1::FenceHostRequest& request);
+// `host` is an id. NOT_FOUND where it is gone. Nothing goes on a host that is not fenced.
+absl::StatusOr<Decision> PurgeFencedHost(const View& view, const std::string& host);
+
+// Reply v1::Host; `by` is who asked.
+absl::StatusOr<Decision> DrainHost(const View& view, absl::Time now, const std::string& by,
+                                   const v1::DrainHostRequest& request);
+absl::StatusOr<Decision> UndrainHost(const View& view, absl::Time now, const std::string& by,
+                                     const v1::UndrainHostRequest& request);
 
 // Reply v1::VirtualMachine.
 absl::StatusOr<Decision> CreateVirtualMachine(const View& view, absl::Time now,

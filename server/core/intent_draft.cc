@@ -11,7 +11,9 @@
 #include "absl/strings/strip.h"
 #include "api/support/errors.h"
 #include "api/support/proto_time.h"
+#include "api/support/status_macros.h"
 #include "server/core/keys.h"
+#include "server/core/timeline.h"
 
 namespace nestor::server {
 
@@ -134,6 +136,43 @@ MachineContext ContextOf(const View& view, const VirtualMachineName& name,
 bool WasSeen(const HostRecord* host) {
   return host != nullptr && host->observed.status().state() != v1::HostStatus::STATE_UNSPECIFIED &&
          host->observed.status().state() != v1::HostStatus::STATE_NEVER_SEEN;
+}
+
+absl::Status CheckNotFenced(IntentDraft& draft, const std::string& host) {
+  const FenceRecord* fence = draft.view().FindFence(host);
+  if (fence != nullptr) return errors::HostFenced("hosts/" + host, fence->fence);
+  draft.RelyOn(keys::HostFence(host), 0);
+  return absl::OkStatus();
+}
+
+absl::Status CheckTakesNew(IntentDraft& draft, const std::string& host) {
+  RETURN_IF_ERROR(CheckNotFenced(draft, host));
+  const HostRecord* record = draft.view().FindHost(host);
+  if (record != nullptr && record->row.has_drain()) return errors::HostDraining("hosts/" + host);
+  draft.RelyOn(keys::Host(host), record != nullptr ? record->revision : 0);
+  return absl::OkStatus();
+}
+
+bool MustConfirm(IntentDraft& draft, const std::string& host) {
+  const View& view = draft.view();
+  const FenceRecord* fence = view.FindFence(host);
+  draft.RelyOn(keys::HostFence(host), fence != nullptr ? fence->revision : 0);
+  if (fence != nullptr) return false;
+  if (WasSeen(view.FindHost(host))) return true;
+  // An agent that says Hello meanwhile makes this a stale view.
+  draft.RelyOn(keys::Epoch(host), view.Epoch(host).revision);
+  return false;
+}
+
+void DraftHostEvent(IntentDraft& draft, const std::string& host, v1::TimelineEvent::Kind kind,
+                    int64_t epoch, const std::string& message) {
+  const View& view = draft.view();
+  // Sessions add events, too; each takes an epoch.
+  draft.RelyOn(keys::Epoch(host), view.Epoch(host).revision);
+  storage::v1::HostEventsRow row;
+  if (const HostRecord* record = view.FindHost(host)) *row.mutable_events() = record->events;
+  AddHostEvent(kind, {FromTimestamp(draft.now()), epoch}, row.mutable_events(), message);
+  draft.Put(keys::HostEvents(host), row);
 }
 
 absl::Status CheckDevice(const MachineContext& machine, const std::string& bdf) {

@@ -77,6 +77,14 @@ MachineContext ContextOf(const View& view, const VirtualMachineName& name,
 
 // Whether the host's agent ever reported its devices.
 bool WasSeen(const HostRecord* host);
+// HOST_FENCED; otherwise the draft relies on its not being fenced.
+absl::Status CheckNotFenced(IntentDraft& draft, const std::string& host);
+// HOST_DRAINING too; otherwise the draft relies on its not being emptied.
+absl::Status CheckTakesNew(IntentDraft& draft, const std::string& host);
+// Whether a deletion waits for the host's agent to confirm it, which the draft then relies on.
+// No agent ever heard of what was placed on a host that was never seen, and one that is fenced
+// holds nothing that counts.
+bool MustConfirm(IntentDraft& draft, const std::string& host);
 // DEVICE_UNSUITABLE unless the host, once seen, has that device and it nests.
 absl::Status CheckDevice(const MachineContext& machine, const std::string& bdf);
 
@@ -129,8 +137,16 @@ absl::StatusOr<v1::VirtualMachine> DraftUpdateMachine(IntentDraft& draft,
                                                       const std::set<std::string>& going_bindings,
                                                       bool* changed);
 
+// Adds to what is told of the host, in its session of `epoch`.
+void DraftHostEvent(IntentDraft& draft, const std::string& host, v1::TimelineEvent::Kind kind,
+                    int64_t epoch, const std::string& message);
+
 // Removes a resource with its claims and what was observed of it.
 void DraftPurgeBinding(IntentDraft& draft, const std::string& name);
 void DraftPurgeMachine(IntentDraft& draft, const std::string& name);
+// Removes those of them (names) that are being deleted; a machine stays while it has bindings
+// that are not in `bindings`.
+void DraftPurge(IntentDraft& draft, const std::vector<std::string>& bindings,
+                const std::vector<std::string>& virtual_machines);
 
 }  // namespace nestor::server

@@ -22,7 +22,7 @@ absl::StatusOr<Decision> CreateHost(const View& view, absl::Time now, const UidS
   *record.row.mutable_spec() = request.host().spec();
   draft.RelyOn(keys::Host(name.host), 0);
   draft.Put(keys::Host(name.host), record.row);
-  return std::move(draft).Finish(std::make_shared<v1::Host>(RenderHost(name.host, record)));
+  return std::move(draft).Finish(std::make_shared<v1::Host>(view.HostResource(name.host, record)));
 }
 
 absl::StatusOr<Decision> UpdateHost(const View& view, absl::Time now,
@@ -38,21 +38,18 @@ absl::StatusOr<Decision> UpdateHost(const View& view, absl::Time now,
     mask.add_paths("metadata.labels");
     mask.add_paths("spec");
   }
-  v1::Host merged = RenderHost(name.host, *stored);
+  v1::Host merged = view.HostResource(name.host, *stored);
   google::protobuf::util::FieldMaskUtil::MergeOptions options;
   options.set_replace_message_fields(true);
   options.set_replace_repeated_fields(true);
   google::protobuf::util::FieldMaskUtil::MergeMessageTo(request.host(), mask, options, &merged);
-  HostRecord record;
-  record.row = stored->row;
-  record.observed = stored->observed;
-  record.revision = stored->revision;
+  HostRecord record = *stored;
   if (UpdateRow(draft, merged.metadata(), merged.spec(), &record.row)) {
     record.revision = 0;
     draft.RelyOn(keys::Host(name.host), stored->revision);
     draft.Put(keys::Host(name.host), record.row);
   }
-  return std::move(draft).Finish(std::make_shared<v1::Host>(RenderHost(name.host, record)));
+  return std::move(draft).Finish(std::make_shared<v1::Host>(view.HostResource(name.host, record)));
 }
 
 absl::StatusOr<Decision> DeleteHost(const View& view, const v1::DeleteHostRequest& request) {
@@ -68,7 +65,7 @@ absl::StatusOr<Decision> DeleteHost(const View& view, const v1::DeleteHostReques
                                absl::StrCat(stored->virtual_machines.size(), " virtual machines"));
   }
   if (stored->observed.status().state() == v1::HostStatus::STATE_CONNECTED) {
-    return errors::HostConnected(request.name());
+    return errors::HostConnected(request.name(), "stop the agent first");
   }
   // No machine may be placed, and no agent connect, meanwhile.
   draft.RelyOnRange("v/", PrefixEnd("v/"));

@@ -29,6 +29,12 @@ absl::StatusOr<MachineContext> MachineFor(IntentDraft& draft, const VirtualMachi
   return ContextOf(draft.view(), name, record->row.spec());
 }
 
+// The host (id) on which the binding's machine is placed.
+std::string HostOfBinding(const View& view, const std::string& name) {
+  const auto* machine = view.FindVirtualMachine(PasidBindingName::Parse(name)->Parent().ToString());
+  return machine != nullptr ? machine->host_id() : "";
+}
+
 // The highest PASID that the device takes, as far as it is known.
 uint32_t HighestPasid(const MachineContext& machine, const std::string& bdf) {
   if (!WasSeen(machine.host_record)) return kMaxPasid;
@@ -109,6 +115,7 @@ absl::StatusOr<v1::PasidBinding> DraftCreate(IntentDraft& draft, const MachineCo
   if (std::find(owned.begin(), owned.end(), bdf) == owned.end()) {
     return errors::DeviceNotOwned(bdf, machine.name.ToString());
   }
+  RETURN_IF_ERROR(CheckTakesNew(draft, machine.host));
   RETURN_IF_ERROR(CheckDevice(machine, bdf));
   PasidBindingRecord record;
   ASSIGN_OR_RETURN(const uint32_t pasid, ClaimTarget(draft, machine, path, wanted));
@@ -130,6 +137,7 @@ absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::stri
   PasidBindingRecord record = *stored;
   *changed = UpdateRow(draft, wanted.metadata(), wanted.spec(), &record.row);
   if (!*changed) return RenderPasidBinding(wanted.name(), record);
+  RETURN_IF_ERROR(CheckNotFenced(draft, HostOfBinding(draft.view(), wanted.name())));
   record.revision = 0;
   const std::string key = keys::PasidBinding(*PasidBindingName::Parse(wanted.name()));
   draft.RelyOn(key, stored->revision);
@@ -147,13 +155,9 @@ v1::PasidBinding DraftDelete(IntentDraft& draft, const std::string& name) {
   record.row.mutable_metadata()->set_generation(record.row.metadata().generation() + 1);
   *record.row.mutable_metadata()->mutable_delete_time() = draft.now();
   *record.row.mutable_metadata()->mutable_update_time() = draft.now();
-  const VirtualMachineRecord* machine = draft.view().FindVirtualMachine(parsed.Parent().ToString());
-  const std::string host = machine != nullptr ? machine->host_id() : "";
-  if (WasSeen(draft.view().FindHost(host))) {
+  if (MustConfirm(draft, HostOfBinding(draft.view(), name))) {
     draft.Put(keys::PasidBinding(parsed), record.row);
   } else {
-    // No agent ever heard of it. One that says Hello meanwhile makes this a stale view.
-    draft.RelyOn(keys::Epoch(host), draft.view().Epoch(host).revision);
     DraftPurgeBinding(draft, name);
   }
   return RenderPasidBinding(name, record);

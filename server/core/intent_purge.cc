@@ -34,19 +34,17 @@ void DraftPurgeMachine(IntentDraft& draft, const std::string& name) {
   }
 }
 
-Decision Purge(const View& view, const std::vector<std::string>& bindings,
-               const std::vector<std::string>& virtual_machines) {
-  IntentDraft draft(view, absl::InfinitePast());
+void DraftPurge(IntentDraft& draft, const std::vector<std::string>& bindings,
+                const std::vector<std::string>& virtual_machines) {
+  const View& view = draft.view();
   std::set<std::string> purged;
-  for (const std::string& uid : bindings) {
-    const std::string name = view.PasidBindingByUid(uid);
+  for (const std::string& name : bindings) {
     const std::optional<PasidBindingRecord> record = view.FindPasidBinding(name);
     if (!record || !record->row.metadata().has_delete_time()) continue;
     DraftPurgeBinding(draft, name);
     purged.insert(name);
   }
-  for (const std::string& uid : virtual_machines) {
-    const std::string name = view.VirtualMachineByUid(uid);
+  for (const std::string& name : virtual_machines) {
     const VirtualMachineRecord* record = view.FindVirtualMachine(name);
     if (record == nullptr || !record->row.metadata().has_delete_time()) continue;
     bool has_others = false;
@@ -55,6 +53,16 @@ Decision Purge(const View& view, const std::vector<std::string>& bindings,
     }
     if (!has_others) DraftPurgeMachine(draft, name);
   }
+}
+
+Decision Purge(const View& view, const std::vector<std::string>& bindings,
+               const std::vector<std::string>& virtual_machines) {
+  std::vector<std::string> binding_names;
+  std::vector<std::string> machine_names;
+  for (const auto& uid : bindings) binding_names.push_back(view.PasidBindingByUid(uid));
+  for (const auto& uid : virtual_machines) machine_names.push_back(view.VirtualMachineByUid(uid));
+  IntentDraft draft(view, absl::InfinitePast());
+  DraftPurge(draft, binding_names, machine_names);
   return std::move(draft).Finish(nullptr);
 }
 

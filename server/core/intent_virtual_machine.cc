@@ -18,8 +18,7 @@ absl::Status CheckHost(IntentDraft& draft, const MachineContext& machine) {
   const std::string name = "hosts/" + machine.host;
   if (machine.host_record == nullptr) return errors::HostUnknown(name);
   if (machine.host_record->row.spec().cordoned()) return errors::HostCordoned(name);
-  draft.RelyOn(keys::Host(machine.host), machine.host_record->revision);
-  return absl::OkStatus();
+  return CheckTakesNew(draft, machine.host);
 }
 
 bool Has(const v1::VirtualMachineSpec& spec, const std::string& device) {
@@ -79,7 +78,7 @@ v1::VirtualMachine Merge(const View& view, const v1::UpdateVirtualMachineRequest
   return merged;
 }
 
-// Marks it as being deleted; on a host that was never seen it is gone at once.
+// Marks it as being deleted; where no host must confirm that, it is gone at once.
 v1::VirtualMachine DraftDeleteMachine(IntentDraft& draft, const std::string& name) {
   VirtualMachineRecord record = *draft.view().FindVirtualMachine(name);
   const VirtualMachineName parsed = *VirtualMachineName::Parse(name);
@@ -89,11 +88,9 @@ v1::VirtualMachine DraftDeleteMachine(IntentDraft& draft, const std::string& nam
   metadata.set_generation(metadata.generation() + 1);
   *metadata.mutable_delete_time() = draft.now();
   *metadata.mutable_update_time() = draft.now();
-  const MachineContext machine = ContextOf(draft.view(), parsed, record.row.spec());
-  if (WasSeen(machine.host_record)) {
+  if (MustConfirm(draft, record.host_id())) {
     draft.Put(keys::VirtualMachine(parsed), record.row);
   } else {
-    draft.RelyOn(keys::Epoch(machine.host), draft.view().Epoch(machine.host).revision);
     DraftPurgeMachine(draft, name);
   }
   return RenderVirtualMachine(name, record);
@@ -134,6 +131,7 @@ absl::StatusOr<v1::VirtualMachine> DraftUpdateMachine(IntentDraft& draft,
   VirtualMachineRecord record = *stored;
   *changed = UpdateRow(draft, wanted.metadata(), wanted.spec(), &record.row);
   if (!*changed) return RenderVirtualMachine(wanted.name(), record);
+  RETURN_IF_ERROR(CheckNotFenced(draft, machine.host));
   RETURN_IF_ERROR(MoveDevices(draft, machine, stored->row.spec(), going_bindings));
   record.revision = 0;
   draft.RelyOn(keys::VirtualMachine(name), stored->revision);

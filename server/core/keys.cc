@@ -52,6 +52,8 @@ std::string DeviceClaim(absl::string_view host, absl::string_view bdf) {
 
 std::string Epoch(absl::string_view host) { return absl::StrCat("e/", host); }
 
+std::string HostFence(absl::string_view host) { return absl::StrCat("f/", host); }
+
 std::string Request(absl::string_view scope, absl::string_view request_id) {
   return absl::StrCat("r/", scope, "/", request_id);
 }
@@ -81,7 +83,7 @@ std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key) {
 bool IsKey(absl::string_view key) {
   const auto [kind, rest] =
       std::pair<absl::string_view, absl::string_view>(absl::StrSplit(key, absl::MaxSplits('/', 1)));
-  if (kind == "h" || kind == "oh" || kind == "oe" || kind == "e") {
+  if (kind == "h" || kind == "oh" || kind == "oe" || kind == "e" || kind == "f") {
     return HostName::Parse(absl::StrCat("hosts/", rest)).ok();
   }
   if (kind == "od" || kind == "d") {

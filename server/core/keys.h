@@ -26,6 +26,7 @@ std::string PasidBindingsOf(const VirtualMachineName& name);
 std::string PasidClaim(absl::string_view host, absl::string_view bdf, uint32_t pasid);
 std::string DeviceClaim(absl::string_view host, absl::string_view bdf);
 std::string Epoch(absl::string_view host);
+std::string HostFence(absl::string_view host);
 std::string Request(absl::string_view scope, absl::string_view request_id);
 
 // The way back, of what follows a key's prefix: resource names; empty where it is no such key.

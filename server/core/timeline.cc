@@ -109,6 +109,17 @@ std::string Words(const Event& event, const std::string& host) {
     case Event::KIND_HOST_SILENT:
       return absl::StrCat("the agent of ", host,
                           " fell silent: what its kernel holds is unknown, and nothing is freed");
+    case Event::KIND_HOST_FENCED:
+      return absl::StrCat(host, " was confirmed dead by ", event.message(),
+                          "; nothing there counts any more");
+    case Event::KIND_HOST_UNFENCED:
+      return absl::StrCat("the agent of ", host,
+                          " showed that it holds nothing, which lifted the fence");
+    case Event::KIND_HOST_DRAINING:
+      return absl::StrCat(event.message(), " began to empty ", host,
+                          ": it takes nothing new, and what is there stays until it is moved");
+    case Event::KIND_HOST_UNDRAINED:
+      return absl::StrCat(event.message(), " let ", host, " take what is new again");
     default:
       return "";
   }
@@ -136,11 +147,13 @@ void AddBindingEvent(const v1::PasidBindingStatus& status, absl::Time asked_for,
   Add(std::move(event), events);
 }
 
-void AddHostEvent(Event::Kind kind, const SessionMoment& moment, TimelineEvents* events) {
+void AddHostEvent(Event::Kind kind, const SessionMoment& moment, TimelineEvents* events,
+                  const std::string& message) {
   Event event;
   event.set_kind(kind);
   *event.mutable_time() = ToTimestamp(moment.time);
   event.set_epoch(moment.epoch);
+  event.set_message(Shortened(message));
   Add(std::move(event), events);
 }
 

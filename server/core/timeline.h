@@ -28,8 +28,9 @@ struct SessionMoment {
 // no event, such as ACCEPTED.
 void AddBindingEvent(const v1::PasidBindingStatus& status, absl::Time asked_for,
                      const SessionMoment& moment, TimelineEvents* events);
-void AddHostEvent(v1::TimelineEvent::Kind kind, const SessionMoment& moment,
-                  TimelineEvents* events);
+// `message` is who did it and why, where that was a person.
+void AddHostEvent(v1::TimelineEvent::Kind kind, const SessionMoment& moment, TimelineEvents* events,
+                  const std::string& message = "");
 
 // `name` is a binding of the view.
 v1::GetPasidBindingTimelineResponse Timeline(const View& view, absl::string_view name);

@@ -57,6 +57,15 @@ bool IsWatchParent(absl::string_view parent) {
   return (project.ok() && !project->empty()) || VirtualMachineName::Parse(parent).ok();
 }
 
+// A request that names a host and nothing else.
+template <typename Request>
+absl::Status CheckNamedHost(const Request& request) {
+  FieldViolations violations;
+  CheckName(HostName::Parse(request.name()).status(), "name", &violations);
+  CheckRequestId(request.request_id(), &violations);
+  return violations.ToStatus();
+}
+
 }  // namespace
 
 absl::Status Validate(const v1::CreateHostRequest& request) {
@@ -94,6 +103,18 @@ absl::Status Validate(const v1::DeleteHostRequest& request) {
   CheckRequestId(request.request_id(), &violations);
   return violations.ToStatus();
 }
+
+absl::Status Validate(const v1::FenceHostRequest& request) {
+  FieldViolations violations;
+  CheckName(HostName::Parse(request.name()).status(), "name", &violations);
+  CheckEvidence(request.evidence(), "evidence", &violations);
+  CheckRequestId(request.request_id(), &violations);
+  return violations.ToStatus();
+}
+
+absl::Status Validate(const v1::DrainHostRequest& request) { return CheckNamedHost(request); }
+
+absl::Status Validate(const v1::UndrainHostRequest& request) { return CheckNamedHost(request); }
 
 absl::Status Validate(const v1::GetDeviceRequest& request) {
   FieldViolations violations;

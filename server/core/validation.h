@@ -7,6 +7,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "nestor/v1/host_admin_service.pb.h"
 #include "nestor/v1/host_service.pb.h"
 #include "nestor/v1/pasid_binding_service.pb.h"
 #include "nestor/v1/virtual_machine_service.pb.h"
@@ -19,6 +20,9 @@ absl::Status Validate(const v1::GetHostRequest& request);
 absl::Status Validate(const v1::ListHostsRequest& request);
 absl::Status Validate(const v1::UpdateHostRequest& request);
 absl::Status Validate(const v1::DeleteHostRequest& request);
+absl::Status Validate(const v1::FenceHostRequest& request);
+absl::Status Validate(const v1::DrainHostRequest& request);
+absl::Status Validate(const v1::UndrainHostRequest& request);
 absl::Status Validate(const v1::GetDeviceRequest& request);
 absl::Status Validate(const v1::ListDevicesRequest& request);
 

@@ -11,20 +11,12 @@
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
 #include "server/core/keys.h"
+#include "server/core/stored_row.h"
 
 namespace nestor::server {
 namespace {
 
 constexpr uint32_t kSchema = 1;
-
-template <typename Row>
-absl::Status ParseRow(const StoreEvent& event, Row* row) {
-  if (!row->ParseFromString(*event.value)) {
-    return errors::StoreCorrupt("the data directory",
-                                absl::StrCat("row ", event.key, " does not parse"));
-  }
-  return absl::OkStatus();
-}
 
 // Rows of intent say which version of the layout wrote them.
 template <typename Row>
@@ -44,10 +36,6 @@ void ForgetUnknownState(Status* status) {
   if (!Status::State_IsValid(status->state())) status->clear_state();
 }
 
-bool IsSilent(const HostRecord& host) {
-  return host.observed.status().state() == v1::HostStatus::STATE_UNKNOWN;
-}
-
 }  // namespace
 
 absl::Status View::Apply(const StoreEvent& event, std::vector<StateChange>* changes) {
@@ -63,6 +51,7 @@ absl::Status View::Apply(const StoreEvent& event, std::vector<StateChange>* chan
   if (kind == "r") return ApplyRequest(event);
   if (kind == "oh") return ApplyObservedHost(event, rest, changes);
   if (kind == "oe") return ApplyHostEvents(event, rest);
+  if (kind == "f") return ApplyHostFence(event, rest, changes);
 
   StateChange change;
   change.revision = event.revision;
@@ -94,7 +83,10 @@ absl::Status View::ApplyHost(const StoreEvent& event, absl::string_view id, Stat
     if (it == hosts_.end()) return absl::OkStatus();
     change->name = absl::StrCat("hosts/", id);
     change->uid = it->second.row.metadata().uid();
+    // A fence stands until the host itself has shown that it holds nothing.
+    std::optional<FenceRecord> fence = std::move(it->second.fence);
     hosts_.erase(it);
+    if (fence) hosts_[std::string(id)].fence = std::move(fence);
     return absl::OkStatus();
   }
   change->name = absl::StrCat("hosts/", id);
@@ -158,22 +150,7 @@ absl::Status View::ApplyObservedHost(const StoreEvent& event, absl::string_view 
   const bool was_silent = IsSilent(record);
   ForgetUnknownState(row.mutable_status());
   record.observed = std::move(row);
-  if (record.revision == 0) return absl::OkStatus();
-  auto add = [&](ResourceKind kind, const std::string& name) {
-    StateChange& change = changes->emplace_back();
-    change.kind = kind;
-    change.name = name;
-    change.revision = event.revision;
-  };
-  add(ResourceKind::kHost, absl::StrCat("hosts/", id));
-  if (IsSilent(record) == was_silent) return absl::OkStatus();
-  // What is known of all that is placed there has changed, too.
-  for (const std::string& machine : record.virtual_machines) {
-    add(ResourceKind::kVirtualMachine, machine);
-    for (const std::string& binding : BindingsOf(machine)) {
-      add(ResourceKind::kPasidBinding, binding);
-    }
-  }
+  AddChangesOf(id, IsSilent(record) != was_silent, event, changes);
   return absl::OkStatus();
 }
 
@@ -368,11 +345,6 @@ const std::map<int64_t, std::string>& View::RequestsByAge(absl::string_view scop
 size_t View::RequestBytes(absl::string_view scope) const {
   auto it = request_scopes_.find(scope);
   return it != request_scopes_.end() ? it->second.bytes : 0;
-}
-
-bool View::IsHostSilent(absl::string_view host_name) const {
-  const HostRecord* host = FindHost(absl::StripPrefix(host_name, "hosts/"));
-  return host != nullptr && IsSilent(*host);
 }
 
 }  // namespace nestor::server

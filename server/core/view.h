@@ -38,6 +38,12 @@ struct StateChange {
   std::string uid;       // of a deleted resource
 };
 
+// A person's word that a host is dead.
+struct FenceRecord {
+  v1::HostFence fence;
+  int64_t revision = 0;  // mod_revision of the row
+};
+
 // A host, and what is placed on it.
 struct HostRecord {
   storage::v1::HostRow row;
@@ -46,6 +52,7 @@ struct HostRecord {
   google::protobuf::RepeatedPtrField<v1::TimelineEvent> events;  // oldest first
   std::map<std::string, v1::DeviceStatus, std::less<>> devices;  // by BDF
   std::set<std::string> virtual_machines;                        // resource names
+  std::optional<FenceRecord> fence;
 };
 
 struct VirtualMachineRecord {
@@ -125,6 +132,8 @@ class View {
   void ForgetOnItsWay(const std::vector<std::string>& claims);
 
   EpochRecord Epoch(absl::string_view host) const;
+  // Null where the host is not fenced. Also of a host that is not declared (any more).
+  const FenceRecord* FindFence(absl::string_view host) const;
   const RequestRecord* FindRequest(absl::string_view key) const;
   // The stored answers of a scope: keys by the revision that wrote them, and bytes of replies.
   const std::map<int64_t, std::string>& RequestsByAge(absl::string_view scope) const;
@@ -132,6 +141,7 @@ class View {
 
   // The resources as the API shows them.
   v1::Host HostResource(absl::string_view host) const;
+  v1::Host HostResource(absl::string_view host, const HostRecord& record) const;
   v1::Device DeviceResource(absl::string_view host, absl::string_view bdf) const;
   v1::VirtualMachine VirtualMachineResource(absl::string_view name) const;
   v1::PasidBinding PasidBindingResource(absl::string_view name) const;
@@ -161,6 +171,11 @@ class View {
   absl::Status ApplyObservedHost(const StoreEvent& event, absl::string_view id,
                                  std::vector<StateChange>* changes);
   absl::Status ApplyHostEvents(const StoreEvent& event, absl::string_view id);
+  absl::Status ApplyHostFence(const StoreEvent& event, absl::string_view id,
+                              std::vector<StateChange>* changes);
+  // A host and all that is placed there, of which something else is known now.
+  void AddChangesOf(absl::string_view host, bool with_content, const StoreEvent& event,
+                    std::vector<StateChange>* changes) const;
   absl::Status ApplyObservedDevice(const StoreEvent& event, absl::string_view rest,
                                    StateChange* change);
   absl::Status ApplyObservedVirtualMachine(const StoreEvent& event, const std::string& name,
@@ -170,7 +185,11 @@ class View {
   absl::Status ApplyClaim(const StoreEvent& event, absl::string_view kind, absl::string_view rest);
   absl::Status ApplyEpoch(const StoreEvent& event, absl::string_view host);
   absl::Status ApplyRequest(const StoreEvent& event);
+  // What a binding on that rung shows, by what is known of its host.
+  v1::PasidBindingStatus::State StateOn(absl::string_view host_name,
+                                        v1::PasidBindingStatus::State rung) const;
   bool IsHostSilent(absl::string_view host_name) const;
+  bool IsHostFenced(absl::string_view host_name) const;
 
   int64_t head_revision_ = 0;
   Records<HostRecord> hosts_;
@@ -184,14 +203,19 @@ class View {
   absl::flat_hash_map<std::string, RequestScope> request_scopes_;
 };
 
+// Nothing was heard of it for so long that what its kernel holds is not known.
+bool IsSilent(const HostRecord& host);
+
 // The state that a host's resource shows.
 v1::HostStatus::State StateOf(const HostRecord& record);
 
 // A row as the API shows it; the view's own functions above add what depends on other rows.
 // The record's revision becomes metadata.revision.
-v1::Host RenderHost(absl::string_view host, const HostRecord& record);
 v1::VirtualMachine RenderVirtualMachine(absl::string_view name, const VirtualMachineRecord& record);
 v1::PasidBinding RenderPasidBinding(absl::string_view name, const PasidBindingRecord& record);
+
+// Why nothing is programmed on a fenced host, for whoever looks at what is placed there.
+std::string FenceMessage(const v1::HostFence& fence);
 
 // The etag of a stored row: changes with anything in it.
 std::string Etag(const google::protobuf::Message& row);

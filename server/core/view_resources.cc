@@ -77,11 +77,89 @@ void MarkUnknown(v1::PasidBindingStatus* status) {
   }
 }
 
+// Of a host that was confirmed dead it is known: nothing there is bound.
+void MarkFenced(const v1::HostFence& fence, v1::Condition* condition) {
+  condition->set_status(v1::Condition::TRUTH_FALSE);
+  condition->set_reason("HOST_FENCED");
+  condition->set_message(FenceMessage(fence));
+  *condition->mutable_last_transition_time() = fence.time();
+}
+
+void MarkFenced(const v1::HostFence& fence, v1::PasidBindingStatus* status) {
+  status->set_state(BindingState::STATE_NOT_PROGRAMMED);
+  status->clear_programmed_root();
+  status->clear_programmed_generation();
+  v1::Failure failure;
+  failure.set_kind(v1::Failure::KIND_TRANSIENT);
+  failure.set_reason("HOST_FENCED");
+  failure.set_message(FenceMessage(fence));
+  *status->mutable_failure() = std::move(failure);
+  for (v1::Condition& condition : *status->mutable_conditions()) MarkFenced(fence, &condition);
+}
+
+void MarkFenced(const v1::HostFence& fence, v1::VirtualMachineStatus* status) {
+  status->clear_vm_instance();
+  status->clear_conditions();
+  v1::Condition& ready = *status->add_conditions();
+  ready.set_type("Ready");
+  MarkFenced(fence, &ready);
+}
+
+void AddFenced(const v1::HostFence& fence, v1::HostStatus* status) {
+  *status->mutable_fence() = fence;
+  v1::Condition& fenced = *status->add_conditions();
+  fenced.set_type("Fenced");
+  fenced.set_status(v1::Condition::TRUTH_TRUE);
+  fenced.set_reason("HOST_FENCED");
+  fenced.set_message(absl::StrCat("fenced by ", fence.declared_by(), ": ", fence.evidence()));
+  *fenced.mutable_last_transition_time() = fence.time();
+}
+
+void AddDrained(v1::HostStatus* status) {
+  const v1::HostDrain& drain = status->drain();
+  const bool is_empty = drain.virtual_machines() == 0;
+  v1::Condition& drained = *status->add_conditions();
+  drained.set_type("Drained");
+  drained.set_status(is_empty ? v1::Condition::TRUTH_TRUE : v1::Condition::TRUTH_FALSE);
+  drained.set_reason(is_empty ? "DRAINED" : "HOST_DRAINING");
+  drained.set_message(is_empty ? "nothing is placed there any more"
+                               : absl::StrCat(drain.virtual_machines(), " virtual machines with ",
+                                              drain.bindings(),
+                                              " bindings wait for their owners to move or delete "
+                                              "them"));
+}
+
 }  // namespace
+
+std::string FenceMessage(const v1::HostFence& fence) {
+  return absl::StrCat("its host was fenced by ", fence.declared_by(), ": ", fence.evidence());
+}
 
 v1::Host View::HostResource(absl::string_view host) const {
   const HostRecord* record = FindHost(host);
-  return record != nullptr ? RenderHost(host, *record) : v1::Host();
+  return record != nullptr ? HostResource(host, *record) : v1::Host();
+}
+
+v1::Host View::HostResource(absl::string_view host, const HostRecord& record) const {
+  v1::Host resource;
+  resource.set_name(absl::StrCat("hosts/", host));
+  *resource.mutable_metadata() = RenderMetadata(record.row, record.revision);
+  *resource.mutable_spec() = record.row.spec();
+  v1::HostStatus& status = *resource.mutable_status();
+  status = record.observed.status();
+  status.set_state(nestor::server::StateOf(record));
+  if (record.fence) AddFenced(record.fence->fence, &status);
+  if (!record.row.has_drain()) return resource;
+  *status.mutable_drain() = record.row.drain();
+  for (const std::string& machine : record.virtual_machines) {
+    status.mutable_drain()->set_virtual_machines(status.drain().virtual_machines() + 1);
+    const BindingCounts* counts = pasid_bindings_.CountsOf(machine);
+    if (counts == nullptr) continue;
+    status.mutable_drain()->set_bindings(
+        std::accumulate(counts->begin(), counts->end(), status.drain().bindings()));
+  }
+  AddDrained(&status);
+  return resource;
 }
 
 v1::Device View::DeviceResource(absl::string_view host, absl::string_view bdf) const {
@@ -102,12 +180,15 @@ v1::VirtualMachine View::VirtualMachineResource(absl::string_view name) const {
   v1::VirtualMachine machine = RenderVirtualMachine(name, *record);
   v1::VirtualMachineStatus& status = *machine.mutable_status();
   status.set_state(StateOf(*record));
+  const FenceRecord* fence = FindFence(record->host_id());
+  if (fence != nullptr) MarkFenced(fence->fence, &status);
   const BindingCounts* counts = pasid_bindings_.CountsOf(name);
   if (counts == nullptr) return machine;
   const BindingCounts& bindings = *counts;
   status.set_bindings(std::accumulate(bindings.begin(), bindings.end(), int64_t{0}));
-  status.set_programmed_bindings(
-      IsHostSilent(record->host()) ? 0 : bindings[BindingState::STATE_PROGRAMMED]);
+  status.set_programmed_bindings(fence != nullptr || IsHostSilent(record->host())
+                                     ? 0
+                                     : bindings[BindingState::STATE_PROGRAMMED]);
   return machine;
 }
 
@@ -119,10 +200,9 @@ StateCounts View::CountStates() const {
   for (const auto& [name, machine] : virtual_machines_) ++counts.virtual_machines[StateOf(machine)];
   pasid_bindings_.VisitCounts([&](absl::string_view machine, const BindingCounts& bindings) {
     const VirtualMachineRecord* record = FindVirtualMachine(machine);
-    const bool silent = record != nullptr && IsHostSilent(record->host());
-    for (size_t state = 0; state < bindings.size(); ++state) {
-      const bool unknown = silent && state != BindingState::STATE_DELETING;
-      counts.bindings[unknown ? size_t{BindingState::STATE_UNKNOWN} : state] += bindings[state];
+    for (size_t rung = 0; rung < bindings.size(); ++rung) {
+      const auto state = static_cast<BindingState::State>(rung);
+      counts.bindings[record != nullptr ? StateOn(record->host(), state) : state] += bindings[rung];
     }
   });
   return counts;
@@ -136,12 +216,20 @@ v1::PasidBinding View::PasidBindingResource(absl::string_view name) const {
 v1::PasidBinding View::PasidBindingResource(absl::string_view name,
                                             const PasidBindingRecord& record) const {
   v1::PasidBinding binding = RenderPasidBinding(name, record);
-  if (StateOf(name, record) == BindingState::STATE_UNKNOWN) MarkUnknown(binding.mutable_status());
+  if (binding.metadata().has_delete_time()) return binding;
+  const VirtualMachineRecord* machine = FindVirtualMachine(MachineOf(name));
+  if (machine == nullptr) return binding;
+  if (const FenceRecord* fence = FindFence(machine->host_id())) {
+    MarkFenced(fence->fence, binding.mutable_status());
+  } else if (IsHostSilent(machine->host())) {
+    MarkUnknown(binding.mutable_status());
+  }
   return binding;
 }
 
 v1::VirtualMachineStatus::State View::StateOf(const VirtualMachineRecord& record) const {
   if (record.row.metadata().has_delete_time()) return v1::VirtualMachineStatus::STATE_DELETING;
+  if (IsHostFenced(record.host())) return v1::VirtualMachineStatus::STATE_PENDING;
   if (IsHostSilent(record.host())) return v1::VirtualMachineStatus::STATE_UNKNOWN;
   return record.observed.state() != v1::VirtualMachineStatus::STATE_UNSPECIFIED
              ? record.observed.state()
@@ -150,25 +238,21 @@ v1::VirtualMachineStatus::State View::StateOf(const VirtualMachineRecord& record
 
 v1::PasidBindingStatus::State View::StateOf(absl::string_view name,
                                             const PasidBindingRecord& record) const {
-  const BindingState::State rung = record.Rung();
-  if (rung == BindingState::STATE_DELETING) return rung;
   const VirtualMachineRecord* machine = FindVirtualMachine(MachineOf(name));
-  return machine != nullptr && IsHostSilent(machine->host()) ? BindingState::STATE_UNKNOWN : rung;
+  return machine != nullptr ? StateOn(machine->host(), record.Rung()) : record.Rung();
+}
+
+v1::PasidBindingStatus::State View::StateOn(absl::string_view host_name,
+                                            v1::PasidBindingStatus::State rung) const {
+  if (rung == BindingState::STATE_DELETING) return rung;
+  if (IsHostFenced(host_name)) return BindingState::STATE_NOT_PROGRAMMED;
+  return IsHostSilent(host_name) ? BindingState::STATE_UNKNOWN : rung;
 }
 
 v1::HostStatus::State StateOf(const HostRecord& record) {
+  if (record.fence) return v1::HostStatus::STATE_FENCED;
   const v1::HostStatus::State state = record.observed.status().state();
   return state != v1::HostStatus::STATE_UNSPECIFIED ? state : v1::HostStatus::STATE_NEVER_SEEN;
-}
-
-v1::Host RenderHost(absl::string_view host, const HostRecord& record) {
-  v1::Host resource;
-  resource.set_name(absl::StrCat("hosts/", host));
-  *resource.mutable_metadata() = RenderMetadata(record.row, record.revision);
-  *resource.mutable_spec() = record.row.spec();
-  *resource.mutable_status() = record.observed.status();
-  resource.mutable_status()->set_state(StateOf(record));
-  return resource;
 }
 
 v1::VirtualMachine RenderVirtualMachine(absl::string_view name,

@@ -1,10 +1,10 @@
 #include "server/reconcile/agent_sessions.h"
 
-#include <optional>
-#include <set>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "api/support/errors.h"
 #include "api/support/log.h"
 #include "api/support/proto_time.h"
@@ -15,44 +15,14 @@
 #include "server/core/intent.h"
 #include "server/core/invalidation.h"
 #include "server/core/keys.h"
-#include "server/core/observed_rows.h"
+#include "server/reconcile/agent_session.h"
 
 namespace nestor::server {
 namespace {
 
 constexpr size_t kMaxOrphansListed = 100;
-constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
 }  // namespace
-
-// One host's stream, from its Hello on.
-struct AgentSessions::Session {
-  Session(std::string host_id, std::shared_ptr<AgentStream> agent_stream, const v1::Hello& hello)
-      : host(std::move(host_id)),
-        stream(std::move(agent_stream)),
-        boot_id(hello.boot_id()),
-        observed(host, hello.inventory()) {}
-
-  const std::string host;  // id
-  const std::shared_ptr<AgentStream> stream;
-  const std::string boot_id;
-  std::string session_id;
-  int64_t epoch_revision = 0;  // mod_revision of the epoch row while this session owns it
-  bool live = true;
-  v1::HostStatus status;
-  size_t pending = 0;                    // its share of AgentSessions::pending_
-  std::optional<HostDecision> decision;  // once welcomed
-
-  ObservedRows observed;
-  bool writing = false;
-  // uids confirmed ABSENT, to be purged.
-  std::set<std::string> absent_bindings;
-  std::set<std::string> absent_machines;
-  bool purging = false;
-  Invalidations invalidations;
-
-  std::string host_name() const { return absl::StrCat("hosts/", host); }
-};
 
 AgentSessions::AgentSessions(ClusterState& state, Store& store, const Clock& clock, TaskQueue& loop,
                              UidSource uids, Options options)
@@ -149,6 +119,7 @@ void AgentSessions::Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello,
     claim = ClaimHost(view, clock_.Now(), hello, session->session_id, uids_());
   });
   session->status = std::move(claim.status);
+  session->must_release = claim.must_release;
   store_.Commit(std::move(claim.transaction), [this, session, hello = std::move(hello),
                                                taken_in = std::move(taken_in)](
                                                   absl::StatusOr<int64_t> revision) mutable {
@@ -167,6 +138,9 @@ void AgentSessions::Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello,
 
 void AgentSessions::Welcome(const SessionPtr& session, const v1::Hello& hello, int64_t revision) {
   session->epoch_revision = revision;
+  bool overtaken = false;
+  state_.Read([&](const View& view) { overtaken = IsOvertaken(view, *session); });
+  if (overtaken) return End(session, errors::SessionSuperseded(session->host_name()));
   leases_.Grant(session->host_name(), session->session_id);
   WatchLease(session);
   v1::SyncResponse message;
@@ -184,7 +158,13 @@ void AgentSessions::Welcome(const SessionPtr& session, const v1::Hello& hello, i
   CompareWhole(session, hello);
 }
 
+// Somebody took a later epoch: another session of the host, or a fence.
+bool AgentSessions::IsOvertaken(const View& view, const Session& session) {
+  return session.epoch_revision != 0 && view.Epoch(session.host).revision > session.epoch_revision;
+}
+
 void AgentSessions::CompareWhole(const SessionPtr& session, const v1::Hello& hello) {
+  if (session->must_release) return ReleaseAll(session, hello);
   HostIntent intent;
   state_.Read([&](const View& view) { intent = IntentOfHost(view, session->host); });
   std::vector<v1::Orphan> orphans;
@@ -197,6 +177,15 @@ void AgentSessions::CompareWhole(const SessionPtr& session, const v1::Hello& hel
     session->observed.AddHost(session->status);
   }
   Perform(session, std::move(effects));
+}
+
+void AgentSessions::ReleaseAll(const SessionPtr& session, const v1::Hello& hello) {
+  log::Error({{"resource", session->host_name()}, {"epoch", session->status.epoch()}},
+             "fenced, and back with {} virtual machines and {} bindings: it is told to let go of "
+             "them and holds nothing new before that",
+             hello.held_virtual_machines_size(), hello.held_bindings_size());
+  std::vector<v1::Orphan> released;
+  Perform(session, session->decision->Connect(hello, ReleaseIntent(hello), &released));
 }
 
 absl::Status AgentSessions::TakeInResults(const SessionPtr& session, const v1::Results& results) {
@@ -247,6 +236,7 @@ absl::Status AgentSessions::TakeInInventory(const SessionPtr& session,
 
 void AgentSessions::OnChanges(const std::vector<StateChange>& changes) {
   std::map<std::string, HostIntent> by_host;
+  std::vector<SessionPtr> overtaken;
   int64_t head = 0;
   state_.Read([&](const View& view) {
     for (const StateChange& change : changes) {
@@ -254,13 +244,24 @@ void AgentSessions::OnChanges(const std::vector<StateChange>& changes) {
       // Of intent, which is synced: a fence never names a revision that a power cut can take
       // back.
       head = std::max(head, change.revision);
+      if (change.kind == ResourceKind::kHost) {
+        auto it = sessions_.find(std::string(absl::StripPrefix(change.name, "hosts/")));
+        if (it != sessions_.end() && IsOvertaken(view, *it->second)) {
+          overtaken.push_back(it->second);
+        }
+      }
       TellPersisted(view, change);
       const std::string host = HostOfResource(view, change.name);
       if (sessions_.contains(host)) AddIntentOfChange(view, change, &by_host[host]);
     }
   });
+  for (const SessionPtr& session : overtaken) {
+    End(session, errors::SessionSuperseded(session->host_name()));
+  }
   for (auto& [host, intent] : by_host) {
-    const SessionPtr session = sessions_[host];
+    auto it = sessions_.find(host);
+    if (it == sessions_.end()) continue;
+    const SessionPtr session = it->second;
     // Until it is welcomed the session compares with the whole intent anyway.
     if (session->decision) Perform(session, session->decision->Change(std::move(intent), head));
   }
@@ -290,6 +291,10 @@ void AgentSessions::Perform(const SessionPtr& session, HostEffects effects) {
   session->absent_machines.insert(effects.absent_machines.begin(), effects.absent_machines.end());
   Flush(session);
   Purge(session);
+  if (session->must_release && pending == 0) {
+    End(session,
+        errors::Unavailable("it has let go of all; its next Hello shows that", kRetryAfter));
+  }
 }
 
 void AgentSessions::Flush(const SessionPtr& session) {
@@ -337,46 +342,6 @@ void AgentSessions::Purge(const SessionPtr& session) {
       if (!status.ok()) return End(session, errors::Unavailable(status.message(), kRetryAfter));
       Purge(session);
     });
-  });
-}
-
-void AgentSessions::WatchLease(const SessionPtr& session) {
-  const std::optional<absl::Duration> left =
-      leases_.Left(session->host_name(), session->session_id);
-  if (!left.has_value()) return;
-  if (*left > absl::ZeroDuration()) {
-    loop_.PostAfter(*left, [this, session] { WatchLease(session); });
-    return;
-  }
-  if (session->live) {
-    End(session, errors::Unavailable("the lease ran out", kRetryAfter));
-  }
-  MarkUnknown(session->host);
-}
-
-void AgentSessions::ExpectHostsBack() {
-  // Hosts that were connected to the server's life before this one have one lease to return.
-  std::vector<std::string> hosts;
-  state_.Read([&](const View& view) { hosts = ConnectedHosts(view); });
-  loop_.PostAfter(leases_.ttl(), [this, hosts] {
-    for (const std::string& host : hosts) {
-      if (!leases_.IsHeld("hosts/" + host)) MarkUnknown(host);
-    }
-  });
-}
-
-void AgentSessions::MarkUnknown(const std::string& host) {
-  if (sessions_.contains(host)) return;
-  log::Warn({{"resource", "hosts/" + host}},
-            "silent: what its kernel holds is unknown; nothing is freed");
-  Transaction transaction;
-  state_.Read([&](const View& view) { transaction = MarkHostUnknown(view, clock_.Now(), host); });
-  store_.Commit(std::move(transaction), [host](const absl::StatusOr<int64_t>& revision) {
-    // ABORTED: a session began in the same moment.
-    if (!revision.ok() && !absl::IsAborted(revision.status())) {
-      log::Error({{"resource", "hosts/" + host}}, "cannot record that it is silent: {}",
-                 log::Text(revision.status()));
-    }
   });
 }
 

@@ -83,7 +83,11 @@ class AgentSessions {
   absl::Status MayBegin(const v1::Hello& hello) const;
   void Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello, std::function<void()> taken_in);
   void Welcome(const SessionPtr& session, const v1::Hello& hello, int64_t revision);
+  static bool IsOvertaken(const View& view, const Session& session);
   void CompareWhole(const SessionPtr& session, const v1::Hello& hello);
+  // The host is fenced: it is told to let go of what it holds. Then the session ends, and the
+  // next one's Hello lifts the fence.
+  void ReleaseAll(const SessionPtr& session, const v1::Hello& hello);
   absl::Status TakeInResults(const SessionPtr& session, const v1::Results& results);
   absl::Status TakeInInventory(const SessionPtr& session, const v1::Inventory& inventory);
   void InvalidateNow(const v1::InvalidateCacheRequest& request, Invalidations::Done done);

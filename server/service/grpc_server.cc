@@ -16,7 +16,7 @@
 namespace nestor::server {
 namespace {
 
-// In front of every call of the admin server, whose services are gRPC's own.
+// In front of every call of the admin server: some of its services are gRPC's own.
 class OperatorsOnly final : public grpc::AuthMetadataProcessor {
  public:
   bool IsBlocking() const override { return false; }
@@ -38,15 +38,16 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
 }
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::StartAdmin(
-    const std::string& address, const TransportSecurity& security) {
-  ASSIGN_OR_RETURN(auto credentials, MakeServerCredentials(security, address, absl::Now()));
+    const GrpcServerOptions& options) {
+  ASSIGN_OR_RETURN(auto credentials,
+                   MakeServerCredentials(options.security, options.address, absl::Now()));
   // gRPC's plaintext credentials take none; on plaintext everybody is local.
-  if (!security.insecure) {
+  if (!options.security.insecure) {
     credentials->SetAuthMetadataProcessor(std::make_shared<OperatorsOnly>());
   }
   std::unique_ptr<GrpcServer> server(new GrpcServer());
-  RETURN_IF_ERROR(server->Listen({.address = address}, std::move(credentials),
-                                 {.reflection = true, .channelz = true}));
+  RETURN_IF_ERROR(
+      server->Listen(options, std::move(credentials), {.reflection = true, .channelz = true}));
   return server;
 }
 

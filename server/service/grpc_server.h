@@ -33,10 +33,9 @@ class GrpcServer {
   // listened on.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options);
 
-  // For operators alone, whom their certificates name: reflection, and gRPC's channelz, which
-  // shows the connections of the whole process. Errors as above.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> StartAdmin(const std::string& address,
-                                                                const TransportSecurity& security);
+  // For operators alone, whom their certificates name: `options.services`, reflection in any
+  // case, and gRPC's channelz, which shows the connections of the whole process. Errors as above.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> StartAdmin(const GrpcServerOptions& options);
 
   // grpc.health.v1 and nothing else, in plaintext on any address: for probes that have no
   // certificate. FAILED_PRECONDITION as above.

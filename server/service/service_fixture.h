@@ -21,6 +21,7 @@
 #include "api/support/event_loop.h"
 #include "api/support/grpc_status.h"
 #include "nestor/v1/agent_service.grpc.pb.h"
+#include "nestor/v1/host_admin_service.grpc.pb.h"
 #include "nestor/v1/host_service.grpc.pb.h"
 #include "nestor/v1/pasid_binding_service.grpc.pb.h"
 #include "nestor/v1/virtual_machine_service.grpc.pb.h"
@@ -32,11 +33,13 @@
 #include "server/service/agent_service.h"
 #include "server/service/api_services.h"
 #include "server/service/grpc_server.h"
+#include "server/service/host_admin_service.h"
 #include "server/store/testing.h"
 
 namespace nestor::server {
 
 using Hosts = v1::HostService::Stub;
+using HostAdmin = v1::HostAdminService::Stub;
 using Machines = v1::VirtualMachineService::Stub;
 using Bindings = v1::PasidBindingService::Stub;
 
@@ -103,6 +106,7 @@ class TestServer {
   ApiServices& api() { return *running_->api; }
   AgentSessions& sessions() { return *running_->sessions; }
   Hosts& hosts() { return *hosts_; }
+  HostAdmin& host_admin() { return *host_admin_; }
   Machines& machines() { return *machines_; }
   Bindings& bindings() { return *bindings_; }
   v1::WatchService::Stub& watch() { return *watch_; }
@@ -111,6 +115,7 @@ class TestServer {
   // Where clients and agents connect; each is a server of its own.
   std::string ClientAddress() const { return "unix:" + directory_.path() + "/clients"; }
   std::string AgentAddress() const { return "unix:" + directory_.path() + "/agents"; }
+  std::string AdminAddress() const { return "unix:" + directory_.path() + "/admin"; }
 
   // Any bytes as the request of "nestor.v1.Service/Method".
   absl::Status CallRaw(const std::string& method, const std::string& request) {
@@ -150,6 +155,8 @@ class TestServer {
     std::unique_ptr<ApiServices> api;
     std::unique_ptr<GrpcServer> agent_server;
     std::unique_ptr<GrpcServer> client_server;
+    std::unique_ptr<grpc::Service> admin_service;
+    std::unique_ptr<GrpcServer> admin_server;
   };
 
   static std::string NewUuid() {
@@ -172,6 +179,12 @@ class TestServer {
             .value();
     running_->client_server =
         GrpcServer::Start({ClientAddress(), options_.security, running_->api->services()}).value();
+    running_->admin_service = MakeHostAdminService(*running_->state);
+    running_->admin_server =
+        GrpcServer::StartAdmin({AdminAddress(), options_.security, {running_->admin_service.get()}})
+            .value();
+    host_admin_ = v1::HostAdminService::NewStub(
+        grpc::CreateChannel(AdminAddress(), grpc::InsecureChannelCredentials()));
     channel_ = grpc::CreateChannel(ClientAddress(), grpc::InsecureChannelCredentials());
     hosts_ = v1::HostService::NewStub(channel_);
     machines_ = v1::VirtualMachineService::NewStub(channel_);
@@ -185,6 +198,7 @@ class TestServer {
     running_->api->End();
     running_->sessions->Drain();
     running_->client_server->Drain(absl::ZeroDuration());
+    running_->admin_server->Drain(absl::ZeroDuration());
     running_->agent_server->Drain(absl::ZeroDuration());
     running_->loop.Stop();
     // What is still queued may call back into what goes now.
@@ -199,6 +213,7 @@ class TestServer {
   std::unique_ptr<Running> running_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<Hosts> hosts_;
+  std::unique_ptr<HostAdmin> host_admin_;
   std::unique_ptr<Machines> machines_;
   std::unique_ptr<Bindings> bindings_;
   std::unique_ptr<v1::WatchService::Stub> watch_;

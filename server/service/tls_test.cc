@@ -40,7 +40,7 @@ std::shared_ptr<grpc::ChannelCredentials> Unchecked(const TlsFiles& files) {
 class TlsTest : public ::testing::Test {
  protected:
   TlsTest()
-      : admin_(GrpcServer::StartAdmin(AdminAddress(), certificates_.Security("server")).value()),
+      : admin_(GrpcServer::StartAdmin({AdminAddress(), certificates_.Security("server")}).value()),
         health_(GrpcServer::StartHealth(HealthAddress()).value()) {}
 
   std::string AdminAddress() const { return "unix:" + directory_.path() + "/admin"; }

@@ -59,6 +59,20 @@ void LogMutation(const grpc::CallbackServerContext& context, const Request& requ
              "{}: {}", Request::descriptor()->name(), log::Text(status));
 }
 
+// How the request is to be mutated; request_ids are told apart by `scope`.
+template <typename Request>
+ClusterState::MutateOptions OptionsOf(absl::string_view scope, const Request& request) {
+  ClusterState::MutateOptions options;
+  options.validate_only = request.validate_only();
+  if (request.request_id().empty()) return options;
+  Request without_id = request;
+  without_id.clear_request_id();
+  options.request_id = request.request_id();
+  options.scope = std::string(scope);
+  options.request_hash = Fingerprint(without_id);
+  return options;
+}
+
 // A mutation; request_ids are told apart by `scope`. Cancellation and deadline count until the
 // commit begins, never after.
 template <typename Request, typename Response>
@@ -69,17 +83,8 @@ grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, Clust
     return FinishCall(context, status);
   }
   if (context->IsCancelled()) return FinishCall(context, absl::CancelledError("cancelled"));
-  ClusterState::MutateOptions options;
-  options.validate_only = request.validate_only();
-  if (!request.request_id().empty()) {
-    Request without_id = request;
-    without_id.clear_request_id();
-    options.request_id = request.request_id();
-    options.scope = std::string(scope);
-    options.request_hash = Fingerprint(without_id);
-  }
   auto* reactor = context->DefaultReactor();
-  state.Mutate(decide, std::move(options),
+  state.Mutate(decide, OptionsOf(scope, request),
                [context, reactor, response, &request](absl::StatusOr<Applied> applied) {
                  LogMutation(*context, request, applied.status());
                  if (applied.ok()) response->GetReflection()->Swap(response, applied->reply.get());

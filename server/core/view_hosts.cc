@@ -1,0 +1,64 @@
+// What is known of hosts, and what follows from it for all that is placed there.
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "api/support/status_macros.h"
+#include "server/core/stored_row.h"
+#include "server/core/view.h"
+
+namespace nestor::server {
+
+bool IsSilent(const HostRecord& host) {
+  return !host.fence && host.observed.status().state() == v1::HostStatus::STATE_UNKNOWN;
+}
+
+absl::Status View::ApplyHostFence(const StoreEvent& event, absl::string_view id,
+                                  std::vector<StateChange>* changes) {
+  HostRecord& record = hosts_[std::string(id)];
+  record.fence.reset();
+  if (event.value.has_value()) {
+    storage::v1::HostFenceRow row;
+    RETURN_IF_ERROR(ParseRow(event, &row));
+    record.fence = FenceRecord{std::move(*row.mutable_fence()), event.revision};
+  }
+  const size_t first = changes->size();
+  AddChangesOf(id, true, event, changes);
+  if (changes->size() > first) (*changes)[first].intent = true;
+  return absl::OkStatus();
+}
+
+void View::AddChangesOf(absl::string_view host, bool with_content, const StoreEvent& event,
+                        std::vector<StateChange>* changes) const {
+  const HostRecord* record = FindHost(host);
+  if (record == nullptr) return;
+  auto add = [&](ResourceKind kind, const std::string& name) {
+    StateChange& change = changes->emplace_back();
+    change.kind = kind;
+    change.name = name;
+    change.revision = event.revision;
+  };
+  add(ResourceKind::kHost, absl::StrCat("hosts/", host));
+  if (!with_content) return;
+  for (const std::string& machine : record->virtual_machines) {
+    add(ResourceKind::kVirtualMachine, machine);
+    for (const std::string& binding : BindingsOf(machine)) {
+      add(ResourceKind::kPasidBinding, binding);
+    }
+  }
+}
+
+const FenceRecord* View::FindFence(absl::string_view host) const {
+  auto it = hosts_.find(host);
+  return it != hosts_.end() && it->second.fence ? &*it->second.fence : nullptr;
+}
+
+bool View::IsHostSilent(absl::string_view host_name) const {
+  const HostRecord* host = FindHost(absl::StripPrefix(host_name, "hosts/"));
+  return host != nullptr && IsSilent(*host);
+}
+
+bool View::IsHostFenced(absl::string_view host_name) const {
+  return FindFence(absl::StripPrefix(host_name, "hosts/")) != nullptr;
+}
+
+}  // namespace nestor::server
