@@ -111,15 +111,20 @@ std::string Describe(const v1::Host& host, absl::Time now) {
   fields.Add("Agent", TerminalSafe(status.agent_instance()));
   fields.Add("Agent version", TerminalSafe(status.agent_version()));
   fields.Add("Epoch", absl::StrCat(status.epoch()));
+  if (status.has_fence()) {
+    fields.Add("Fenced by", TerminalSafe(status.fence().declared_by()));
+    fields.Add("Evidence", TerminalSafe(status.fence().evidence()));
+  }
+  const std::string conditions = ConditionsText(status.conditions());
   std::string orphans;
   for (const v1::Orphan& orphan : status.orphans()) {
     absl::StrAppend(&orphans, "  ", TerminalSafe(orphan.device()), " pasid ", orphan.pasid(),
                     " root ", AddressText(orphan.root()), " (once binding ",
                     TerminalSafe(orphan.uid()), ")\n");
   }
-  if (orphans.empty()) return fields.ToString();
-  return absl::StrCat(fields.ToString(), "Orphans (held by the kernel, named by no intent):\n",
-                      orphans);
+  if (orphans.empty()) return absl::StrCat(fields.ToString(), conditions);
+  return absl::StrCat(fields.ToString(), conditions,
+                      "Orphans (held by the kernel, named by no intent):\n", orphans);
 }
 
 std::string Describe(const v1::Device& device) {

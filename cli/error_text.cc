@@ -58,7 +58,13 @@ constexpr NextStep kNextSteps[] = {
     {"CONTENTION", "run the command again"},
     {"HOST_UNKNOWN", "declare the host (kind: Host), or see `nestorctl get hosts`"},
     {"HOST_CORDONED", "place it on another host, or apply the host with `cordoned: false`"},
-    {"HOST_CONNECTED", "stop the host's nestor-agent first"},
+    {"HOST_CONNECTED",
+     "stop the host's nestor-agent first; `nestorctl fence-host --force` is for a host that is cut "
+     "off by other means"},
+    {"HOST_DRAINING", "choose another host, or `nestorctl undrain-host HOST`"},
+    {"HOST_FENCED",
+     "choose another host, or start the host's nestor-agent: it lifts the fence once it holds "
+     "nothing"},
     {"HAS_CHILDREN",
      "delete what it holds first; `nestorctl delete vm --force` takes the bindings with it"},
     {"DEVICE_IN_USE", "`nestorctl get devices` shows who uses which device"},

@@ -14,7 +14,8 @@ int main(int argc, char** argv) {
   // gRPC asks for no signal where it writes to its own sockets.
   signal(SIGPIPE, SIG_DFL);
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  const nestor::cli::Console console{std::cin, std::cout, std::cerr, isatty(STDERR_FILENO) == 1};
+  const nestor::cli::Console console{std::cin, std::cout, std::cerr, isatty(STDERR_FILENO) == 1,
+                                     isatty(STDIN_FILENO) == 1};
   ExitCode exit_code = nestor::cli::RunCommandLine(arguments, console);
   std::cout.flush();
   if (!std::cout) {

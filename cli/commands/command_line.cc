@@ -43,6 +43,9 @@ void AddCommands(CLI::App* app, const Session& session, ChosenCommand* chosen) {
   AddUnbindCommand(app, session, chosen);
   AddInvalidateCommand(app, session, chosen);
   AddDeleteCommand(app, session, chosen);
+  AddDrainHostCommand(app, session, chosen);
+  AddUndrainHostCommand(app, session, chosen);
+  AddFenceHostCommand(app, session, chosen);
   AddCompletionCommand(app, session, chosen);
   AddHelpCommand(app, session, chosen);
   AddVersionCommand(app, session, chosen);

@@ -14,12 +14,15 @@ void AddCompletionCommand(CLI::App* app, const Session& session, ChosenCommand* 
 void AddDeleteCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddDescribeCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddDiffCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddDrainHostCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddExplainCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddFenceHostCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddGetCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddHelpCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddInvalidateCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddTimelineCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddUnbindCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
+void AddUndrainHostCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddVersionCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddWaitCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);
 void AddWatchCommand(CLI::App* app, const Session& session, ChosenCommand* chosen);

@@ -15,6 +15,7 @@ Connection::Connection(std::string server, std::shared_ptr<grpc::ChannelCredenti
       channel_(
           grpc::CreateCustomChannel(server_, std::move(credentials), ClientChannelArguments())),
       hosts_(channel_),
+      host_admin_(channel_),
       virtual_machines_(channel_),
       bindings_(channel_),
       watch_(channel_) {}

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "api/support/grpc_status.h"
+#include "nestor/v1/host_admin_service.grpc.pb.h"
 #include "nestor/v1/host_service.grpc.pb.h"
 #include "nestor/v1/pasid_binding_service.grpc.pb.h"
 #include "nestor/v1/virtual_machine_service.grpc.pb.h"
@@ -42,6 +43,8 @@ class Connection {
   }
 
   v1::HostService::Stub& hosts() { return hosts_; }
+  // Of the admin server; other servers do not have it.
+  v1::HostAdminService::Stub& host_admin() { return host_admin_; }
   v1::VirtualMachineService::Stub& virtual_machines() { return virtual_machines_; }
   v1::PasidBindingService::Stub& bindings() { return bindings_; }
   v1::WatchService::Stub& watch() { return watch_; }
@@ -54,6 +57,7 @@ class Connection {
   const absl::Duration call_timeout_;
   const std::shared_ptr<grpc::Channel> channel_;
   v1::HostService::Stub hosts_;
+  v1::HostAdminService::Stub host_admin_;
   v1::VirtualMachineService::Stub virtual_machines_;
   v1::PasidBindingService::Stub bindings_;
   v1::WatchService::Stub watch_;

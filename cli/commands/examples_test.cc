@@ -39,8 +39,8 @@ class ExamplesTest : public ::testing::Test {
   }
 
   ShellOutcome Run(const std::string& line) {
-    return RunShell(absl::StrCat("cd ", fake_.directory(),
-                                 " && export NESTOR_SERVER=", fake_.address(),
+    return RunShell(absl::StrCat("cd ", fake_.directory(), " && export NESTOR_SERVER=",
+                                 fake_.address(), " NESTOR_ADMIN_SERVER=", fake_.address(),
                                  " NESTOR_INSECURE=true NESTOR_PROJECT=demo && ", line));
   }
 
@@ -48,9 +48,9 @@ class ExamplesTest : public ::testing::Test {
 };
 
 TEST_F(ExamplesTest, OfEveryCommandAreUnderstood) {
-  for (const char* command :
-       {"", "apply", "bind", "completion", "delete", "describe", "diff", "explain", "get", "help",
-        "invalidate", "timeline", "unbind", "version", "wait", "watch"}) {
+  for (const char* command : {"", "apply", "bind", "completion", "delete", "describe", "diff",
+                              "drain-host", "explain", "fence-host", "get", "help", "invalidate",
+                              "timeline", "unbind", "undrain-host", "version", "wait", "watch"}) {
     const auto examples = Examples(Run(absl::StrCat("nestorctl ", command, " --help")).out);
     EXPECT_FALSE(examples.empty()) << command;
     for (const std::string& example : examples) {

@@ -53,8 +53,11 @@ grpc::Status FakeHosts::ListHosts(grpc::ServerContext*, const v1::ListHostsReque
 }
 
 grpc::Status FakeHosts::GetHost(grpc::ServerContext*, const v1::GetHostRequest* request,
-                                v1::Host*) {
-  return ToGrpcStatus(errors::NotFound(request->name()));
+                                v1::Host* response) {
+  if (answers.empty()) return ToGrpcStatus(errors::NotFound(request->name()));
+  *response = answers.front();
+  answers.pop_front();
+  return grpc::Status::OK;
 }
 
 grpc::Status FakeHosts::CreateHost(grpc::ServerContext*, const v1::CreateHostRequest* request,
@@ -62,6 +65,28 @@ grpc::Status FakeHosts::CreateHost(grpc::ServerContext*, const v1::CreateHostReq
   *response = request->host();
   response->mutable_metadata()->set_revision(5);
   return grpc::Status::OK;
+}
+
+grpc::Status FakeHostAdmin::FenceHost(grpc::ServerContext*, const v1::FenceHostRequest* request,
+                                      v1::Host* host) {
+  fenced.push_back(*request);
+  *host = response;
+  host->set_name(request->name());
+  return ToGrpcStatus(error);
+}
+
+grpc::Status FakeHostAdmin::DrainHost(grpc::ServerContext*, const v1::DrainHostRequest* request,
+                                      v1::Host* host) {
+  *host = response;
+  host->set_name(request->name());
+  return ToGrpcStatus(error);
+}
+
+grpc::Status FakeHostAdmin::UndrainHost(grpc::ServerContext*, const v1::UndrainHostRequest* request,
+                                        v1::Host* host) {
+  undrained.push_back(request->name());
+  host->set_name(request->name());
+  return ToGrpcStatus(error);
 }
 
 grpc::Status FakeMachines::GetVirtualMachine(grpc::ServerContext*,
@@ -177,6 +202,7 @@ FakeServer::FakeServer() {
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address(), grpc::InsecureServerCredentials());
   builder.RegisterService(&hosts);
+  builder.RegisterService(&host_admin);
   builder.RegisterService(&machines);
   builder.RegisterService(&bindings);
   builder.RegisterService(&watch);
@@ -191,6 +217,13 @@ ExitCode FakeServerTest::Run(std::vector<std::string> arguments, const std::stri
                    {"--server", fake_.address(), "--insecure", "--project", "demo"});
   in_.str(input);
   return RunCommandLine(arguments, {in_, out_, err_, false});
+}
+
+ExitCode FakeServerTest::RunOnTerminal(std::vector<std::string> arguments,
+                                       const std::string& input) {
+  arguments.insert(arguments.end(), {"--server", fake_.address(), "--insecure"});
+  in_.str(input);
+  return RunCommandLine(arguments, {in_, out_, err_, true, true});
 }
 
 }  // namespace nestor::cli

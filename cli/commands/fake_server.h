@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "cli/commands/command_line.h"
+#include "nestor/v1/host_admin_service.grpc.pb.h"
 #include "nestor/v1/host_service.grpc.pb.h"
 #include "nestor/v1/pasid_binding_service.grpc.pb.h"
 #include "nestor/v1/virtual_machine_service.grpc.pb.h"
@@ -34,13 +35,29 @@ class FakeHosts final : public v1::HostService::Service {
   // Two pages of one host each.
   grpc::Status ListHosts(grpc::ServerContext*, const v1::ListHostsRequest* request,
                          v1::ListHostsResponse* response) override;
-  // There is none.
+  // The next of `answers`; none where there is none.
   grpc::Status GetHost(grpc::ServerContext*, const v1::GetHostRequest* request,
                        v1::Host* response) override;
   grpc::Status CreateHost(grpc::ServerContext*, const v1::CreateHostRequest* request,
                           v1::Host* response) override;
 
   std::string filter;
+  std::deque<v1::Host> answers;
+};
+
+class FakeHostAdmin final : public v1::HostAdminService::Service {
+ public:
+  grpc::Status FenceHost(grpc::ServerContext*, const v1::FenceHostRequest* request,
+                         v1::Host* response) override;
+  grpc::Status DrainHost(grpc::ServerContext*, const v1::DrainHostRequest* request,
+                         v1::Host* response) override;
+  grpc::Status UndrainHost(grpc::ServerContext*, const v1::UndrainHostRequest* request,
+                           v1::Host* response) override;
+
+  std::vector<v1::FenceHostRequest> fenced;
+  std::vector<std::string> undrained;
+  absl::Status error;
+  v1::Host response;
 };
 
 class FakeMachines final : public v1::VirtualMachineService::Service {
@@ -129,6 +146,7 @@ class FakeServer {
   const std::string& directory() const { return directory_.path(); }
 
   FakeHosts hosts;
+  FakeHostAdmin host_admin;
   FakeMachines machines;
   FakeBindings bindings;
   FakeWatch watch;
@@ -142,6 +160,8 @@ class FakeServerTest : public ::testing::Test {
  protected:
   // Runs one command line in project demo, inside this process.
   ExitCode Run(std::vector<std::string> arguments, const std::string& input = "");
+  // As if a person typed the input.
+  ExitCode RunOnTerminal(std::vector<std::string> arguments, const std::string& input);
 
   FakeServer fake_;
   std::istringstream in_;

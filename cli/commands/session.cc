@@ -61,10 +61,13 @@ void Session::AddGlobalOptions(CLI::App* app) {
 }
 
 absl::StatusOr<std::unique_ptr<Connection>> Session::Connect() const {
+  return Connect(options_.server);
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Session::Connect(const std::string& server) const {
   ASSIGN_OR_RETURN(auto credentials,
-                   MakeChannelCredentials(options_.security, options_.server, absl::Now()));
-  return std::make_unique<Connection>(options_.server, std::move(credentials),
-                                      Timeout(kDefaultCallTimeout));
+                   MakeChannelCredentials(options_.security, server, absl::Now()));
+  return std::make_unique<Connection>(server, std::move(credentials), Timeout(kDefaultCallTimeout));
 }
 
 absl::Duration Session::Timeout(absl::Duration otherwise) const {
@@ -86,6 +89,12 @@ ExitCode Session::ManifestError(const absl::Status& status) const {
 ExitCode Session::CallError(absl::string_view action, const absl::Status& status,
                             const FieldLocator& locate) const {
   err() << ErrorText(action, status, options_.server, locate);
+  return ExitCodeOf(status);
+}
+
+ExitCode Session::CallErrorOf(const std::string& server, absl::string_view action,
+                              const absl::Status& status) const {
+  err() << ErrorText(action, status, server, nullptr);
   return ExitCodeOf(status);
 }
 

@@ -28,6 +28,8 @@ struct Console {
   std::ostream& err;
   // `err` is a terminal, so progress may be redrawn.
   bool err_is_terminal;
+  // Somebody who can be asked types into `in`.
+  bool in_is_terminal = false;
 };
 
 // The options that every command has.
@@ -53,6 +55,8 @@ class Session {
 
   // The connection that the options name. INVALID_ARGUMENT where they cannot be used.
   absl::StatusOr<std::unique_ptr<Connection>> Connect() const;
+  // The same to another address.
+  absl::StatusOr<std::unique_ptr<Connection>> Connect(const std::string& server) const;
 
   // --timeout, or `otherwise`.
   absl::Duration Timeout(absl::Duration otherwise) const;
@@ -65,14 +69,18 @@ class Session {
   std::ostream& out() const { return console_.out; }
   std::ostream& err() const { return console_.err; }
   bool err_is_terminal() const { return console_.err_is_terminal; }
+  bool in_is_terminal() const { return console_.in_is_terminal; }
 
   // Reports what the command line has wrong, and which help to read.
   ExitCode UsageError(const absl::Status& status) const;
   // Reports what a manifest has wrong.
   ExitCode ManifestError(const absl::Status& status) const;
-  // Reports a failed call; `action` as for ErrorText.
+  // Reports a failed call to --server; `action` as for ErrorText.
   ExitCode CallError(absl::string_view action, const absl::Status& status,
                      const FieldLocator& locate = nullptr) const;
+  // The same of a call to the server at another address.
+  ExitCode CallErrorOf(const std::string& server, absl::string_view action,
+                       const absl::Status& status) const;
 
  private:
   const Console console_;
