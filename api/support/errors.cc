@@ -4,8 +4,8 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "api/support/resource_name.h"
 
 namespace nestor {
@@ -18,7 +18,7 @@ using google::protobuf::Message;
 using Metadata = std::vector<std::pair<absl::string_view, std::string>>;
 
 // An error with an ErrorInfo and, where given, one more typed detail.
-absl::Status MakeError(absl::StatusCode code, absl::string_view reason, std::string message,
+absl::Status MakeError(absl::StatusCode code, absl::string_view reason, absl::string_view message,
                        const Metadata& metadata, const Message* detail = nullptr) {
   google::rpc::ErrorInfo info;
   info.set_reason(std::string(reason));
@@ -33,13 +33,13 @@ absl::Status MakeError(absl::StatusCode code, absl::string_view reason, std::str
 }
 
 absl::Status PreconditionError(absl::string_view reason, absl::string_view subject,
-                               std::string message) {
+                               const std::string& message) {
   google::rpc::PreconditionFailure failure;
   auto* violation = failure.add_violations();
   violation->set_type(std::string(reason));
   violation->set_subject(Printable(subject));
   violation->set_description(message);
-  return MakeError(absl::StatusCode::kFailedPrecondition, reason, std::move(message),
+  return MakeError(absl::StatusCode::kFailedPrecondition, reason, message,
                    {{"resource", Printable(subject)}}, &failure);
 }
 
@@ -83,8 +83,8 @@ absl::Status FieldViolations::ToStatus() const {
   if (violations_.size() > 1) {
     absl::StrAppend(&message, " (and ", violations_.size() - 1, " more)");
   }
-  return MakeError(absl::StatusCode::kInvalidArgument, "FIELD_INVALID", std::move(message),
-                   {{"field", field}}, &bad_request);
+  return MakeError(absl::StatusCode::kInvalidArgument, "FIELD_INVALID", message, {{"field", field}},
+                   &bad_request);
 }
 
 namespace errors {

@@ -8,12 +8,12 @@
 
 namespace nestor::cli {
 
-Connection::Connection(std::string server, std::shared_ptr<grpc::ChannelCredentials> credentials,
+Connection::Connection(std::string server,
+                       const std::shared_ptr<grpc::ChannelCredentials>& credentials,
                        absl::Duration call_timeout)
     : server_(std::move(server)),
       call_timeout_(call_timeout),
-      channel_(
-          grpc::CreateCustomChannel(server_, std::move(credentials), ClientChannelArguments())),
+      channel_(grpc::CreateCustomChannel(server_, credentials, ClientChannelArguments())),
       hosts_(channel_),
       host_admin_(channel_),
       virtual_machines_(channel_),

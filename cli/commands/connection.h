@@ -24,7 +24,7 @@ namespace nestor::cli {
 class Connection {
  public:
   // `call_timeout` bounds each unary call.
-  Connection(std::string server, std::shared_ptr<grpc::ChannelCredentials> credentials,
+  Connection(std::string server, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
              absl::Duration call_timeout);
 
   // Makes one unary call, e.g. Call(connection.hosts(), &v1::HostService::Stub::GetHost,

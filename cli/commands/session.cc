@@ -65,9 +65,9 @@ absl::StatusOr<std::unique_ptr<Connection>> Session::Connect() const {
 }
 
 absl::StatusOr<std::unique_ptr<Connection>> Session::Connect(const std::string& server) const {
-  ASSIGN_OR_RETURN(auto credentials,
+  ASSIGN_OR_RETURN(const auto credentials,
                    MakeChannelCredentials(options_.security, server, absl::Now()));
-  return std::make_unique<Connection>(server, std::move(credentials), Timeout(kDefaultCallTimeout));
+  return std::make_unique<Connection>(server, credentials, Timeout(kDefaultCallTimeout));
 }
 
 absl::Duration Session::Timeout(absl::Duration otherwise) const {
