@@ -150,6 +150,7 @@ TEST_F(FenceTest, EverythingPlacedThereIsToldToWatchers) {
   changes.clear();
   ASSERT_TRUE(copy.Apply({99, keys::HostFence(kHostId), row.SerializeAsString()}, &changes).ok());
   std::vector<std::string> names;
+  names.reserve(changes.size());
   for (const StateChange& change : changes) names.push_back(change.name);
   EXPECT_THAT(names, ElementsAre(kHost, kMachine, BindingName("b"), BindingName("c")));
   EXPECT_TRUE(changes[0].intent) << "sessions look at their epoch for it";

@@ -59,6 +59,8 @@ Decision Purge(const View& view, const std::vector<std::string>& bindings,
                const std::vector<std::string>& virtual_machines) {
   std::vector<std::string> binding_names;
   std::vector<std::string> machine_names;
+  binding_names.reserve(bindings.size());
+  machine_names.reserve(virtual_machines.size());
   for (const auto& uid : bindings) binding_names.push_back(view.PasidBindingByUid(uid));
   for (const auto& uid : virtual_machines) machine_names.push_back(view.VirtualMachineByUid(uid));
   IntentDraft draft(view, absl::InfinitePast());
