@@ -20,10 +20,9 @@ ShellOutcome RunNestorctl(const std::string& arguments) {
 }
 
 TEST(Nestorctl, HelpOfEveryCommandHasExamples) {
-  for (const char* command :
-       {"", "apply", "bind", "completion", "delete", "describe", "diff", "drain-host", "explain",
-        "fence-host", "get", "help", "invalidate", "unbind", "undrain-host", "version", "wait",
-        "watch"}) {
+  for (const char* command : {"", "apply", "bind", "completion", "delete", "describe", "diff",
+                              "drain-host", "explain", "fence-host", "get", "help", "invalidate",
+                              "unbind", "undrain-host", "version", "wait", "watch"}) {
     const ShellOutcome outcome = RunNestorctl(absl::StrCat(command, " --help"));
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Examples:\n")) << command;
