@@ -162,6 +162,9 @@ std::string Describe(const v1::VirtualMachine& machine, absl::Time now) {
   fields.Add("Name", TerminalSafe(machine.name()));
   AddMetadata(machine.metadata(), now, &fields);
   fields.Add("Host", TerminalSafe(machine.spec().placement().host()));
+  if (!machine.status().leaving_host().empty()) {
+    fields.Add("Leaving", TerminalSafe(machine.status().leaving_host()));
+  }
   fields.Add("Devices", TerminalSafe(absl::StrJoin(machine.spec().placement().devices(), ", ")));
   fields.Add("State", ShortEnumName(status.state()));
   fields.Add("Instance", TerminalSafe(status.vm_instance()));

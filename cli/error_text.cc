@@ -71,6 +71,9 @@ constexpr NextStep kNextSteps[] = {
     {"DEVICE_NOT_OWNED", "add the device to the machine's spec.placement.devices"},
     {"DEVICE_UNSUITABLE", "`nestorctl get devices -o wide` says what each device lacks"},
     {"DELETING", "wait until it is gone: `nestorctl wait NAME --for absent`"},
+    {"MOVING",
+     "`nestorctl describe vm` shows the host that it leaves; if that is dead, `nestorctl "
+     "fence-host`"},
     {"BINDING_FAILED", "`nestorctl explain NAME` says why and what to do"},
     {"NOT_PROGRAMMED", "`nestorctl explain NAME` says what it waits for"},
     {"PASID_SPACE_FULL", "widen `anyOf`, or delete bindings of the device"},

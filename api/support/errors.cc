@@ -210,6 +210,14 @@ absl::Status HostFenced(absl::string_view host, const v1::HostFence& fence) {
                    absl::StripPrefix(host, "hosts/")));
 }
 
+absl::Status Moving(absl::string_view virtual_machine, absl::string_view leaving_host) {
+  return PreconditionError(
+      "MOVING", virtual_machine,
+      absl::StrCat(virtual_machine, " cannot go to yet another host before ", leaving_host,
+                   " has let go of it; wait, or if that host is dead: nestorctl fence-host ",
+                   absl::StripPrefix(leaving_host, "hosts/")));
+}
+
 absl::Status HostConnected(absl::string_view host, absl::string_view what_to_do) {
   return PreconditionError("HOST_CONNECTED", host,
                            absl::StrCat(host, " has a live agent; ", what_to_do));

@@ -66,6 +66,7 @@ absl::Status DeviceInUse(absl::string_view device, absl::string_view holder);
 absl::Status DeviceNotOwned(absl::string_view device, absl::string_view virtual_machine);
 absl::Status DeviceUnsuitable(absl::string_view device, absl::string_view why);
 absl::Status Deleting(absl::string_view name);
+absl::Status Moving(absl::string_view virtual_machine, absl::string_view leaving_host);
 absl::Status BindingFailed(absl::string_view name, const v1::Failure& failure);
 absl::Status StoreIncompatible(absl::string_view what);
 absl::Status NotStandalone();

@@ -53,8 +53,13 @@ storage::v1::PasidBindingObservedRow BindingTable::Entry::ReadObserved() const {
 
 PasidBindingRecord BindingTable::Entry::Read() const {
   storage::v1::PasidBindingObservedRow of_it = ReadObserved();
-  return {ReadRow(), revision, std::move(*of_it.mutable_status()),
-          std::move(*of_it.mutable_events())};
+  PasidBindingRecord record{ReadRow(), revision, std::move(*of_it.mutable_status()),
+                            std::move(*of_it.mutable_events())};
+  // Of an earlier generation it was observed on another host.
+  if (record.observed.observed_generation() < record.row.placed_generation()) {
+    record.observed.Clear();
+  }
+  return record;
 }
 
 bool BindingTable::UidEqual::operator()(const Entry* entry, const Uid& uid) const {

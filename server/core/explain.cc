@@ -10,8 +10,8 @@
 namespace nestor::server {
 namespace {
 
-// What a reason means: $N is the binding, $V its machine, $H its host ($I the id alone), $D its
-// device, $P its PASID.
+// What a reason means: $N is the binding, $V its machine, $H its host ($I the id alone), $O the
+// host that it leaves ($L the id alone), $D its device, $P its PASID.
 struct Advice {
   absl::string_view reason;
   absl::string_view cause;
@@ -21,6 +21,9 @@ struct Advice {
 constexpr Advice kAdvice[] = {
     {"WAITING_FOR_AGENT", "the agent of $H has not answered for this generation yet",
      "nestorctl wait $N"},
+    {"WAITING_FOR_OLD_HOST",
+     "$V was moved to $H, and $O has not let go of it yet; nothing of it is bound on two hosts",
+     "look at nestor-agent on $O; if that host is dead for good: nestorctl fence-host $L"},
     {"HOST_NEVER_SEEN", "the agent of $H has never connected",
      "start nestor-agent for $H and point it at this server"},
     {"HOST_UNKNOWN",
@@ -154,7 +157,9 @@ void AddRungs(const v1::PasidBinding& binding, v1::ExplainPasidBindingResponse* 
 }
 
 // Why the first unmet rung is not met.
-std::string ReasonOf(const v1::PasidBinding& binding, const HostRecord* host) {
+std::string ReasonOf(const v1::PasidBinding& binding, const VirtualMachineRecord* machine,
+                     const HostRecord* host) {
+  if (machine != nullptr && !machine->leaving_host.empty()) return "WAITING_FOR_OLD_HOST";
   if (host == nullptr || StateOf(*host) == v1::HostStatus::STATE_NEVER_SEEN)
     return "HOST_NEVER_SEEN";
   if (StateOf(*host) == v1::HostStatus::STATE_UNKNOWN) return "HOST_UNKNOWN";
@@ -175,13 +180,16 @@ v1::ExplainPasidBindingResponse Explain(const View& view, absl::string_view name
   const std::string machine = PasidBindingName::Parse(name)->Parent().ToString();
   const VirtualMachineRecord* record = view.FindVirtualMachine(machine);
   const std::string host_name = record != nullptr ? record->host() : "";
-  response.set_reason(ReasonOf(binding, view.FindHost(absl::StripPrefix(host_name, "hosts/"))));
+  response.set_reason(
+      ReasonOf(binding, record, view.FindHost(absl::StripPrefix(host_name, "hosts/"))));
   const Advice advice = AdviceFor(response.reason());
   const std::vector<std::pair<std::string, std::string>> words = {
       {"$N", std::string(name)},
       {"$V", machine},
       {"$H", host_name},
       {"$I", std::string(absl::StripPrefix(host_name, "hosts/"))},
+      {"$O", record != nullptr ? absl::StrCat("hosts/", record->leaving_host) : ""},
+      {"$L", record != nullptr ? record->leaving_host : ""},
       {"$D", binding.spec().device()},
       {"$P", absl::StrCat(binding.status().effective_pasid())}};
   response.set_cause(absl::StrReplaceAll(advice.cause, words));

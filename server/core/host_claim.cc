@@ -44,6 +44,7 @@ void PutLost(const View& view, const HostRecord& host, const v1::Hello& hello,
       storage::v1::VirtualMachineObservedRow row;
       row.set_uid(uid);
       *row.mutable_status() = ObserveMachine(gone);
+      *row.mutable_events() = machine.events;
       transaction->puts.emplace_back(keys::VirtualMachineObserved(*VirtualMachineName::Parse(name)),
                                      row.SerializeAsString());
     }

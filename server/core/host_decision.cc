@@ -88,7 +88,8 @@ absl::StatusOr<HostEffects> HostDecision::Answer(const v1::Results& results) {
   for (const auto& machine : results.virtual_machines()) {
     Settle(machine.uid(), {machine.generation(), machine.absent()});
     if (machine.absent()) {
-      effects.absent_machines.push_back(machine.uid());
+      int64_t& generation = effects.absent_machines[machine.uid()];
+      generation = std::max(generation, machine.generation());
     } else {
       effects.observed_machines.push_back(machine);
     }

@@ -27,8 +27,9 @@ struct HostEffects {
   std::vector<v1::SyncResponse> send;                       // in this order
   std::vector<v1::VirtualMachineResult> observed_machines;  // to record
   std::vector<v1::Result> observed_bindings;                // to record
-  std::vector<std::string> absent_machines;                 // uids to purge
-  std::vector<std::string> absent_bindings;                 // uids to purge
+  // Uids to purge, with the generation of which nothing is left.
+  std::map<std::string, int64_t> absent_machines;
+  std::vector<std::string> absent_bindings;  // uids to purge
 };
 
 // Not thread-safe.

@@ -11,12 +11,19 @@ std::string MachineOf(absl::string_view name) {
   return binding.ok() ? binding->Parent().ToString() : std::string(name);
 }
 
+// Whether the machine's host may be told of it.
+bool IsOpen(const View& view, const VirtualMachineRecord& machine) {
+  return machine.leaving_host.empty() && view.FindFence(machine.host_id()) == nullptr;
+}
+
 }  // namespace
 
 HostIntent IntentOfHost(const View& view, absl::string_view host) {
   HostIntent intent;
   const HostRecord* record = view.FindHost(host);
   if (record == nullptr) return intent;
+  if (view.FindFence(host) != nullptr) return intent;
+  for (const std::string& machine : record->departing) AddDepartureIntent(view, machine, &intent);
   for (const std::string& machine : record->virtual_machines) {
     AddVirtualMachineIntent(view, machine, &intent);
     for (const std::string& binding : view.BindingsOf(machine)) {
@@ -24,6 +31,16 @@ HostIntent IntentOfHost(const View& view, absl::string_view host) {
     }
   }
   return intent;
+}
+
+void AddDepartureIntent(const View& view, absl::string_view machine, HostIntent* intent) {
+  const DepartureRecord* departure = view.FindDeparture(machine);
+  if (departure == nullptr) return;
+  v1::DesiredVirtualMachine& desired = intent->virtual_machines.emplace_back();
+  desired.set_name(std::string(machine));
+  desired.set_uid(departure->row.uid());
+  desired.set_generation(departure->row.generation());
+  desired.set_absent(true);
 }
 
 HostIntent ReleaseIntent(const v1::Hello& hello) {
@@ -40,7 +57,7 @@ HostIntent ReleaseIntent(const v1::Hello& hello) {
 
 void AddVirtualMachineIntent(const View& view, absl::string_view name, HostIntent* intent) {
   const VirtualMachineRecord* record = view.FindVirtualMachine(name);
-  if (record == nullptr || view.FindFence(record->host_id()) != nullptr) return;
+  if (record == nullptr || !IsOpen(view, *record)) return;
   const storage::v1::RowMetadata& metadata = record->row.metadata();
   if (metadata.has_delete_time() && view.HasBindings(name)) return;
   v1::DesiredVirtualMachine& desired = intent->virtual_machines.emplace_back();
@@ -54,7 +71,7 @@ void AddVirtualMachineIntent(const View& view, absl::string_view name, HostInten
 void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent* intent) {
   const std::optional<PasidBindingRecord> record = view.FindPasidBinding(name);
   const VirtualMachineRecord* machine = view.FindVirtualMachine(MachineOf(name));
-  if (!record || machine == nullptr || view.FindFence(machine->host_id()) != nullptr) return;
+  if (!record || machine == nullptr || !IsOpen(view, *machine)) return;
   const storage::v1::RowMetadata& metadata = record->row.metadata();
   v1::DesiredBinding& desired = intent->bindings.emplace_back();
   desired.set_name(std::string(name));
@@ -68,6 +85,7 @@ void AddPasidBindingIntent(const View& view, absl::string_view name, HostIntent*
   desired.set_pasid(record->row.effective_pasid());
   *desired.mutable_page_table() = spec.page_table();
   desired.set_vm_instance(spec.vm_instance());
+  if (spec.vm_instance().empty()) desired.set_vm_instance(record->row.instance_before_move());
   // Once programmed, a generation belongs to the instance it was programmed for, also after
   // its owner forgot: its root means nothing to another one.
   if (spec.vm_instance().empty() &&
@@ -86,6 +104,11 @@ void AddIntentOfChange(const View& view, const StateChange& change, HostIntent* 
   } else {
     AddPasidBindingIntent(view, change.name, intent);
   }
+}
+
+std::string HostLeftBy(const View& view, absl::string_view machine) {
+  const DepartureRecord* departure = view.FindDeparture(machine);
+  return departure != nullptr ? departure->host : "";
 }
 
 std::string HostOfResource(const View& view, absl::string_view name) {

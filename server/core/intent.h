@@ -7,6 +7,7 @@
 // nothing has an empty transaction.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,14 +29,14 @@ absl::StatusOr<Decision> UpdateHost(const View& view, absl::Time now,
                                     const v1::UpdateHostRequest& request);
 absl::StatusOr<Decision> DeleteHost(const View& view, const v1::DeleteHostRequest& request);
 
-// Reply v1::Host. `by` is who says so. Of what waits for deletion on the host at most
+// Reply v1::Host. `by` is who says so. Of what waits there for deletion, or for leave, about
 // kPurgedAtOnce go in one transaction, so that none is large: PurgeFencedHost, again and again
 // until it changes nothing, removes the rest.
 inline constexpr int kPurgedAtOnce = 256;
 absl::StatusOr<Decision> FenceHost(const View& view, absl::Time now, const std::string& by,
                                    const v1::FenceHostRequest& request);
 // `host` is an id. NOT_FOUND where it is gone. Nothing goes on a host that is not fenced.
-absl::StatusOr<Decision> PurgeFencedHost(const View& view, const std::string& host);
+absl::StatusOr<Decision> PurgeFencedHost(const View& view, absl::Time now, const std::string& host);
 
 // Reply v1::Host; `by` is who asked.
 absl::StatusOr<Decision> DrainHost(const View& view, absl::Time now, const std::string& by,
@@ -72,10 +73,13 @@ absl::StatusOr<Decision> BatchCreatePasidBindings(
 absl::StatusOr<Decision> BatchDeletePasidBindings(
     const View& view, absl::Time now, const v1::BatchDeletePasidBindingsRequest& request);
 
-// The host confirmed that nothing is left of these (uids): removes their rows, observed rows
-// and claims. Uids that are unknown or not being deleted are left out; a virtual machine
-// stays while it has bindings that are not in `bindings`. No reply.
-Decision Purge(const View& view, const std::vector<std::string>& bindings,
-               const std::vector<std::string>& virtual_machines);
+// The host (id) confirmed that nothing is left of these (uids, machines with the generation that it
+// speaks of) there. Of what is placed there and
+// is being deleted, rows, observed rows and claims go; a virtual machine stays while it has
+// bindings that are not in `bindings`. One that was moved away has left the host: its new one may
+// be told of it. Other uids are left out. No reply.
+Decision Purge(const View& view, absl::Time now, const std::string& host,
+               const std::vector<std::string>& bindings,
+               const std::map<std::string, int64_t>& virtual_machines);
 
 }  // namespace nestor::server

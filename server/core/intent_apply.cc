@@ -91,8 +91,10 @@ class Application {
       return created;
     }
     RETURN_IF_ERROR(At(path, CheckCurrent(wanted.name(), wanted.metadata().etag(), stored->row)));
-    bool changed = false;
-    auto updated = DraftUpdate(draft_, path, wanted, &changed);
+    const bool moved = IsMove(draft_.view(), request_.virtual_machine());
+    bool changed = moved;
+    auto updated = moved ? DraftMoveBinding(draft_, machine, path, wanted)
+                         : DraftUpdate(draft_, path, wanted, &changed);
     if (!updated.ok()) return At(path, updated.status());
     Count(changed);
     return updated;

@@ -146,13 +146,6 @@ TEST_F(Apply, OfAnotherTargetNamesTheField) {
               ElementsAre("pasid_bindings[1].spec.target"));
 }
 
-TEST_F(Apply, OfAnotherHostIsRefused) {
-  ApplyTwo();
-  state_.AddHost("h2");
-  EXPECT_THAT(WrongFields(Do(WantedMachine({kDevice}, kMachine, "hosts/h2"), Two()).status()),
-              ElementsAre("virtual_machine.spec.placement.host"));
-}
-
 TEST_F(Apply, WithAnEarlierEtagIsRefused) {
   ApplyTwo();
   v1::VirtualMachine machine = state_.view().VirtualMachineResource(kMachine);

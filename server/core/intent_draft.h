@@ -117,6 +117,23 @@ absl::Status At(const std::string& path, const absl::Status& status);
 // their PASID first, so that none of the others picks it.
 std::vector<int> DraftOrder(const std::vector<const v1::PasidBinding*>& bindings);
 
+// Moves: the machine's placement names another host than `stored`. MOVING while the host that it
+// left before has not let go, and as CreateVirtualMachine. Claims the new devices. What the old
+// host holds goes to a departure, which keeps the old claims until that host has let go; there is
+// none where nobody must confirm. Returns the old host (id) where it has to let go, else nothing.
+absl::StatusOr<std::string> DraftMove(IntentDraft& draft, const MachineContext& machine,
+                                      const VirtualMachineRecord& stored);
+// A binding that goes with its moved machine, in the form that `wanted` says: its target is
+// claimed on the new host. Puts it into the draft and returns it as it will be.
+absl::StatusOr<v1::PasidBinding> DraftMoveBinding(IntentDraft& draft, const MachineContext& machine,
+                                                  const std::string& path,
+                                                  const v1::PasidBinding& wanted);
+// The host has let go of the machine of that name that was moved away from it.
+void DraftRelease(IntentDraft& draft, const std::string& machine);
+// The PASID that the binding will hold, claimed; 0 for RID, which claims the device's PASID 0.
+absl::StatusOr<uint32_t> ClaimTarget(IntentDraft& draft, const MachineContext& machine,
+                                     const std::string& path, const v1::PasidBinding& wanted);
+
 // Bindings, shared by the single methods, the batches and Apply. `path` is the request's path
 // of the binding, e.g. "requests[3].pasid_binding". Each puts into the draft and returns the
 // binding as it will be.
@@ -131,7 +148,8 @@ v1::PasidBinding DraftDelete(IntentDraft& draft, const std::string& name);
 // Virtual machines, shared likewise.
 absl::StatusOr<v1::VirtualMachine> DraftCreateMachine(IntentDraft& draft, const UidSource& uids,
                                                       const v1::VirtualMachine& wanted);
-// A device may be taken away from bindings in `going_bindings`, which are deleted with it.
+// A device may be taken away from bindings in `going_bindings`, which are deleted with it. Of a
+// move it does all but the bindings.
 absl::StatusOr<v1::VirtualMachine> DraftUpdateMachine(IntentDraft& draft,
                                                       const v1::VirtualMachine& wanted,
                                                       const std::set<std::string>& going_bindings,
@@ -140,6 +158,9 @@ absl::StatusOr<v1::VirtualMachine> DraftUpdateMachine(IntentDraft& draft,
 // Adds to what is told of the host, in its session of `epoch`.
 void DraftHostEvent(IntentDraft& draft, const std::string& host, v1::TimelineEvent::Kind kind,
                     int64_t epoch, const std::string& message);
+
+// Whether `wanted` names another host than the machine is placed on.
+bool IsMove(const View& view, const v1::VirtualMachine& wanted);
 
 // Removes a resource with its claims and what was observed of it.
 void DraftPurgeBinding(IntentDraft& draft, const std::string& name);

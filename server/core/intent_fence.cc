@@ -14,7 +14,8 @@ bool IsDeleting(const View& view, const std::string& binding) {
   return view.FindPasidBinding(binding)->row.metadata().has_delete_time();
 }
 
-// What waits for deletion on the host: nobody will confirm it, and the fence stands for that.
+// What waits for deletion on the host, or for leave from there: nobody will confirm it, and the
+// fence stands for that.
 void DraftPurgeOfHost(IntentDraft& draft, const HostRecord& host) {
   const View& view = draft.view();
   std::vector<std::string> bindings;
@@ -34,6 +35,12 @@ void DraftPurgeOfHost(IntentDraft& draft, const HostRecord& host) {
     }
   }
   DraftPurge(draft, bindings, machines);
+  size_t released = 0;
+  for (const std::string& machine : host.departing) {
+    if (is_full() || released >= kPurgedAtOnce) break;
+    released += 1 + view.FindDeparture(machine)->row.pasids_size();
+    DraftRelease(draft, machine);
+  }
 }
 
 // No session before this one counts any more, and none has this epoch.
@@ -88,8 +95,9 @@ absl::StatusOr<Decision> FenceHost(const View& view, absl::Time now, const std::
   return std::move(draft).Finish(std::make_shared<v1::Host>(view.HostResource(name.host, record)));
 }
 
-absl::StatusOr<Decision> PurgeFencedHost(const View& view, const std::string& host) {
-  IntentDraft draft(view, absl::InfinitePast());
+absl::StatusOr<Decision> PurgeFencedHost(const View& view, absl::Time now,
+                                         const std::string& host) {
+  IntentDraft draft(view, now);
   const HostRecord* stored = view.FindHost(host);
   if (stored == nullptr) return errors::NotFound("hosts/" + host);
   if (stored->fence) {

@@ -237,7 +237,7 @@ TEST_F(FenceTest, UnknownHostIsNotFound) {
   v1::FenceHostRequest request;
   request.set_name("hosts/stranger");
   EXPECT_TRUE(absl::IsNotFound(FenceHost(state_.view(), TestTime(1), kOperator, request).status()));
-  EXPECT_TRUE(absl::IsNotFound(PurgeFencedHost(state_.view(), "stranger").status()));
+  EXPECT_TRUE(absl::IsNotFound(PurgeFencedHost(state_.view(), TestTime(301), "stranger").status()));
 }
 
 TEST_F(FenceTest, SecondFenceKeepsTheFirstWordAndChangesNothing) {
@@ -261,10 +261,10 @@ TEST_F(FenceTest, ManyDeletionsGoInBoundedTransactions) {
   }
   ASSERT_TRUE(Fence(true).ok());
   EXPECT_THAT(state_.view().BindingsOf(kMachine), SizeIs(1 + 11));
-  const auto rest = PurgeFencedHost(state_.view(), kHostId);
+  const auto rest = PurgeFencedHost(state_.view(), TestTime(301), kHostId);
   ASSERT_TRUE(state_.Commit(rest->transaction).ok());
   EXPECT_THAT(state_.view().BindingsOf(kMachine), ElementsAre(BindingName("b")));
-  EXPECT_TRUE(PurgeFencedHost(state_.view(), kHostId)->changes_nothing());
+  EXPECT_TRUE(PurgeFencedHost(state_.view(), TestTime(301), kHostId)->changes_nothing());
 }
 
 TEST_F(FenceTest, DeletedMachineGoesWithItsLastBinding) {
@@ -281,7 +281,7 @@ TEST_F(FenceTest, DeletedMachineGoesWithItsLastBinding) {
 }
 
 TEST_F(FenceTest, NothingGoesOnAHostThatIsNotFenced) {
-  EXPECT_TRUE(PurgeFencedHost(state_.view(), kHostId)->changes_nothing());
+  EXPECT_TRUE(PurgeFencedHost(state_.view(), TestTime(301), kHostId)->changes_nothing());
 }
 
 TEST_F(FenceTest, ReturningHostThatHoldsSomethingIsToldToReleaseItAndNothingElse) {

@@ -64,11 +64,17 @@ absl::StatusOr<Decision> DeleteHost(const View& view, const v1::DeleteHostReques
     return errors::HasChildren(request.name(),
                                absl::StrCat(stored->virtual_machines.size(), " virtual machines"));
   }
+  if (!stored->departing.empty()) {
+    return errors::HasChildren(
+        request.name(), absl::StrCat(stored->departing.size(), " virtual machines that leave it"));
+  }
   if (stored->observed.status().state() == v1::HostStatus::STATE_CONNECTED) {
     return errors::HostConnected(request.name(), "stop the agent first");
   }
   // No machine may be placed, and no agent connect, meanwhile.
   draft.RelyOnRange("v/", PrefixEnd("v/"));
+  const std::string departures = absl::StrCat("m/", name.host, "/");
+  draft.RelyOnRange(departures, PrefixEnd(departures));
   draft.RelyOn(keys::Host(name.host), stored->revision);
   draft.RelyOn(keys::Epoch(name.host), view.Epoch(name.host).revision);
   draft.Delete(keys::Host(name.host));

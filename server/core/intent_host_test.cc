@@ -93,7 +93,10 @@ TEST_F(HostIntentTest, DeleteIsDecidedAgainWhenAMachineComesOrAnAgentConnects) {
       state_.Do<v1::VirtualMachine>(DeleteVirtualMachine(state_.view(), TestTime(2), deletion))
           .ok());
   ASSERT_TRUE(
-      state_.Commit(Purge(state_.view(), {}, {machine->metadata().uid()}).transaction).ok());
+      state_
+          .Commit(Purge(state_.view(), TestTime(9), kHostId, {}, {{machine->metadata().uid(), 2}})
+                      .transaction)
+          .ok());
   const Transaction before_agent = DeleteH1()->transaction;
   storage::v1::EpochRow epoch;
   epoch.set_epoch(1);

@@ -42,7 +42,8 @@ uint32_t HighestPasid(const MachineContext& machine, const std::string& bdf) {
          1;
 }
 
-// The PASID that the binding will hold, claimed; 0 for RID, which claims the device's PASID 0.
+}  // namespace
+
 absl::StatusOr<uint32_t> ClaimTarget(IntentDraft& draft, const MachineContext& machine,
                                      const std::string& path, const v1::PasidBinding& wanted) {
   const v1::PasidBindingSpec& spec = wanted.spec();
@@ -67,6 +68,8 @@ absl::StatusOr<uint32_t> ClaimTarget(IntentDraft& draft, const MachineContext& m
   RETURN_IF_ERROR(draft.ClaimPasid(machine.host, bdf, pasid, wanted.name()));
   return pasid;
 }
+
+namespace {
 
 // The fields that an update may not change, where the client gave them.
 absl::Status CheckImmutable(const std::string& path, const v1::PasidBindingSpec& wanted,
@@ -136,6 +139,8 @@ absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::stri
   RETURN_IF_ERROR(CheckImmutable(path, wanted.spec(), stored->row.spec()));
   PasidBindingRecord record = *stored;
   *changed = UpdateRow(draft, wanted.metadata(), wanted.spec(), &record.row);
+  const bool new_spec = record.row.metadata().generation() != stored->row.metadata().generation();
+  if (new_spec) record.row.clear_instance_before_move();
   if (!*changed) return RenderPasidBinding(wanted.name(), record);
   RETURN_IF_ERROR(CheckNotFenced(draft, HostOfBinding(draft.view(), wanted.name())));
   record.revision = 0;

@@ -310,7 +310,10 @@ TEST_F(PasidBindingIntent, DeleteKeepsThePasidUntilTheHostLetGo) {
   EXPECT_EQ(ErrorReason(state_.CreateBinding(WantedBinding(BindingName("c"), 7)).status()),
             "PASID_IN_USE");
   ASSERT_TRUE(
-      state_.Commit(Purge(state_.view(), {created->metadata().uid()}, {}).transaction).ok());
+      state_
+          .Commit(Purge(state_.view(), TestTime(9), kHostId, {created->metadata().uid()}, {})
+                      .transaction)
+          .ok());
   EXPECT_FALSE(state_.view().FindPasidBinding(BindingName("b")).has_value());
   EXPECT_TRUE(state_.CreateBinding(WantedBinding(BindingName("c"), 7)).ok());
 }

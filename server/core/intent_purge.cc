@@ -1,10 +1,27 @@
 #include <utility>
 
+#include "server/core/host_intent.h"
 #include "server/core/intent.h"
 #include "server/core/intent_draft.h"
 #include "server/core/keys.h"
 
 namespace nestor::server {
+namespace {
+
+// The name of the machine with that uid that was moved away from the host; empty where there is
+// none, or that was placed there again since. Machines of the name may be others by now.
+std::string MachineThatLeft(const View& view, const std::string& host, const std::string& uid,
+                            int64_t generation) {
+  const HostRecord* record = view.FindHost(host);
+  if (record == nullptr) return "";
+  for (const std::string& name : record->departing) {
+    const storage::v1::DepartureRow& departure = view.FindDeparture(name)->row;
+    if (departure.uid() == uid && departure.generation() <= generation) return name;
+  }
+  return "";
+}
+
+}  // namespace
 
 void DraftPurgeBinding(IntentDraft& draft, const std::string& name) {
   const View& view = draft.view();
@@ -55,15 +72,22 @@ void DraftPurge(IntentDraft& draft, const std::vector<std::string>& bindings,
   }
 }
 
-Decision Purge(const View& view, const std::vector<std::string>& bindings,
-               const std::vector<std::string>& virtual_machines) {
+Decision Purge(const View& view, absl::Time now, const std::string& host,
+               const std::vector<std::string>& bindings,
+               const std::map<std::string, int64_t>& virtual_machines) {
+  IntentDraft draft(view, now);
   std::vector<std::string> binding_names;
   std::vector<std::string> machine_names;
-  binding_names.reserve(bindings.size());
-  machine_names.reserve(virtual_machines.size());
-  for (const auto& uid : bindings) binding_names.push_back(view.PasidBindingByUid(uid));
-  for (const auto& uid : virtual_machines) machine_names.push_back(view.VirtualMachineByUid(uid));
-  IntentDraft draft(view, absl::InfinitePast());
+  for (const std::string& uid : bindings) {
+    std::string name = view.PasidBindingByUid(uid);
+    if (HostOfResource(view, name) == host) binding_names.push_back(std::move(name));
+  }
+  for (const auto& [uid, generation] : virtual_machines) {
+    std::string name = view.VirtualMachineByUid(uid);
+    if (HostOfResource(view, name) == host) machine_names.push_back(std::move(name));
+    const std::string left = MachineThatLeft(view, host, uid, generation);
+    if (!left.empty()) DraftRelease(draft, left);
+  }
   DraftPurge(draft, binding_names, machine_names);
   return std::move(draft).Finish(nullptr);
 }

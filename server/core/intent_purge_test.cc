@@ -32,16 +32,22 @@ class PurgeTest : public ::testing::Test {
 };
 
 TEST_F(PurgeTest, LeavesWhatIsNotBeingDeleted) {
-  EXPECT_TRUE(Purge(state_.view(), {binding_}, {machine_}).changes_nothing());
+  EXPECT_TRUE(
+      Purge(state_.view(), TestTime(9), kHostId, {binding_}, {{machine_, 2}}).changes_nothing());
 }
 
 TEST_F(PurgeTest, LeavesOutUnknownUids) {
-  EXPECT_TRUE(Purge(state_.view(), {"stranger"}, {"stranger"}).changes_nothing());
+  EXPECT_TRUE(Purge(state_.view(), TestTime(9), kHostId, {"stranger"}, {{"stranger", 2}})
+                  .changes_nothing());
 }
 
 TEST_F(PurgeTest, KeepsTheMachineWhileABindingIsLeft) {
   DeleteAll();
-  ASSERT_TRUE(state_.Commit(Purge(state_.view(), {binding_}, {machine_}).transaction).ok());
+  ASSERT_TRUE(
+      state_
+          .Commit(
+              Purge(state_.view(), TestTime(9), kHostId, {binding_}, {{machine_, 2}}).transaction)
+          .ok());
   EXPECT_FALSE(state_.view().FindPasidBinding(BindingName("b")).has_value());
   EXPECT_NE(state_.view().FindVirtualMachine(kMachine), nullptr);
   EXPECT_EQ(state_.view().DeviceClaim(kHostId, kDevice).holder, kMachine);
@@ -52,7 +58,8 @@ TEST_F(PurgeTest, LeavesNothingBehindInOneTransaction) {
   observed.set_state(v1::PasidBindingStatus::STATE_PROGRAMMED);
   state_.Observe(BindingName("b"), observed);
   DeleteAll();
-  const Decision decision = Purge(state_.view(), {binding_, other_}, {machine_});
+  const Decision decision =
+      Purge(state_.view(), TestTime(9), kHostId, {binding_, other_}, {{machine_, 2}});
   EXPECT_EQ(decision.reply, nullptr);
   ASSERT_TRUE(state_.Commit(decision.transaction).ok());
   for (const auto& [key, row] : state_.rows()) {

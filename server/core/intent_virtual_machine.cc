@@ -70,12 +70,32 @@ v1::VirtualMachine Merge(const View& view, const v1::UpdateVirtualMachineRequest
   options.set_replace_message_fields(true);
   options.set_replace_repeated_fields(true);
   google::protobuf::util::FieldMaskUtil::MergeMessageTo(wanted, mask, options, &merged);
-  // The host is immutable, so leaving it out means no change.
+  // Leaving the host out means no change.
   v1::Placement& placement = *merged.mutable_spec()->mutable_placement();
   if (placement.host().empty()) {
     placement.set_host(view.FindVirtualMachine(wanted.name())->host());
   }
   return merged;
+}
+
+// Its bindings go with it as they are.
+absl::Status DraftMoveBindings(IntentDraft& draft, const v1::VirtualMachine& moved) {
+  ASSIGN_OR_RETURN(const VirtualMachineName name, VirtualMachineName::Parse(moved.name()));
+  const MachineContext machine = ContextOf(draft.view(), name, moved.spec());
+  std::vector<v1::PasidBinding> bindings;
+  for (const std::string& binding : draft.view().BindingsOf(moved.name())) {
+    const PasidBindingRecord record = *draft.view().FindPasidBinding(binding);
+    if (record.row.metadata().has_delete_time()) continue;
+    bindings.push_back(RenderPasidBinding(binding, record));
+  }
+  std::vector<const v1::PasidBinding*> wanted;
+  wanted.reserve(bindings.size());
+  for (const v1::PasidBinding& binding : bindings) wanted.push_back(&binding);
+  for (const int i : DraftOrder(wanted)) {
+    auto binding = DraftMoveBinding(draft, machine, bindings[i].name(), bindings[i]);
+    if (!binding.ok()) return At(bindings[i].name(), binding.status());
+  }
+  return absl::OkStatus();
 }
 
 // Marks it as being deleted; where no host must confirm that, it is gone at once.
@@ -122,21 +142,28 @@ absl::StatusOr<v1::VirtualMachine> DraftUpdateMachine(IntentDraft& draft,
                                                       bool* changed) {
   const VirtualMachineRecord* stored = draft.view().FindVirtualMachine(wanted.name());
   if (stored->row.metadata().has_delete_time()) return errors::Deleting(wanted.name());
-  if (wanted.spec().placement().host() != stored->host()) {
-    return errors::FieldInvalid("virtual_machine.spec.placement.host",
-                                absl::StrCat("is immutable; it is ", stored->host()));
-  }
   ASSIGN_OR_RETURN(const VirtualMachineName name, VirtualMachineName::Parse(wanted.name()));
   const MachineContext machine = ContextOf(draft.view(), name, wanted.spec());
   VirtualMachineRecord record = *stored;
   *changed = UpdateRow(draft, wanted.metadata(), wanted.spec(), &record.row);
   if (!*changed) return RenderVirtualMachine(wanted.name(), record);
-  RETURN_IF_ERROR(CheckNotFenced(draft, machine.host));
-  RETURN_IF_ERROR(MoveDevices(draft, machine, stored->row.spec(), going_bindings));
+  if (IsMove(draft.view(), wanted)) {
+    RETURN_IF_ERROR(CheckHost(draft, machine));
+    ASSIGN_OR_RETURN(record.leaving_host, DraftMove(draft, machine, *stored));
+    record.observed.Clear();
+  } else {
+    RETURN_IF_ERROR(CheckNotFenced(draft, machine.host));
+    RETURN_IF_ERROR(MoveDevices(draft, machine, stored->row.spec(), going_bindings));
+  }
   record.revision = 0;
   draft.RelyOn(keys::VirtualMachine(name), stored->revision);
   draft.Put(keys::VirtualMachine(name), record.row);
   return RenderVirtualMachine(wanted.name(), record);
+}
+
+bool IsMove(const View& view, const v1::VirtualMachine& wanted) {
+  const VirtualMachineRecord* stored = view.FindVirtualMachine(wanted.name());
+  return stored != nullptr && wanted.spec().placement().host() != stored->host();
 }
 
 absl::StatusOr<Decision> CreateVirtualMachine(const View& view, absl::Time now,
@@ -155,7 +182,9 @@ absl::StatusOr<Decision> UpdateVirtualMachine(const View& view, absl::Time now,
   if (stored == nullptr) return errors::NotFound(wanted.name());
   RETURN_IF_ERROR(CheckCurrent(wanted.name(), wanted.metadata().etag(), stored->row));
   bool changed = false;
-  ASSIGN_OR_RETURN(auto machine, DraftUpdateMachine(draft, Merge(view, request), {}, &changed));
+  const v1::VirtualMachine merged = Merge(view, request);
+  ASSIGN_OR_RETURN(auto machine, DraftUpdateMachine(draft, merged, {}, &changed));
+  if (IsMove(view, merged)) RETURN_IF_ERROR(DraftMoveBindings(draft, merged));
   return std::move(draft).Finish(std::make_shared<v1::VirtualMachine>(std::move(machine)));
 }
 

@@ -149,13 +149,6 @@ TEST_F(VirtualMachineIntent, UpdateIsDecidedAgainWhenABindingComesToTheDeviceTak
   EXPECT_EQ(state_.Commit(decision->transaction).status().code(), absl::StatusCode::kAborted);
 }
 
-TEST_F(VirtualMachineIntent, UpdateOfTheHostIsRefused) {
-  state_.AddHost("h2");
-  ASSERT_TRUE(state_.CreateMachine(WantedMachine({})).ok());
-  EXPECT_THAT(WrongFields(Update(WantedMachine({}, kMachine, "hosts/h2")).status()),
-              ElementsAre("virtual_machine.spec.placement.host"));
-}
-
 TEST_F(VirtualMachineIntent, UpdateOnACordonedHostGoesOn) {
   ASSERT_TRUE(state_.CreateMachine(WantedMachine({})).ok());
   Cordon();
@@ -224,7 +217,10 @@ TEST_F(VirtualMachineIntent, DeleteWaitsForTheHost) {
   EXPECT_EQ(Owner(kDevice), kMachine);
   EXPECT_EQ(ErrorReason(Update(WantedMachine({})).status()), "DELETING");
   ASSERT_TRUE(
-      state_.Commit(Purge(state_.view(), {}, {created->metadata().uid()}).transaction).ok());
+      state_
+          .Commit(Purge(state_.view(), TestTime(9), kHostId, {}, {{created->metadata().uid(), 2}})
+                      .transaction)
+          .ok());
   EXPECT_EQ(state_.view().FindVirtualMachine(kMachine), nullptr);
   EXPECT_EQ(Owner(kDevice), "");
 }

@@ -54,6 +54,10 @@ std::string Epoch(absl::string_view host) { return absl::StrCat("e/", host); }
 
 std::string HostFence(absl::string_view host) { return absl::StrCat("f/", host); }
 
+std::string Departure(absl::string_view host, const VirtualMachineName& machine) {
+  return absl::StrCat("m/", host, "/", machine.project, "/", machine.virtual_machine);
+}
+
 std::string Request(absl::string_view scope, absl::string_view request_id) {
   return absl::StrCat("r/", scope, "/", request_id);
 }
@@ -68,6 +72,12 @@ std::string PasidBindingNameOf(absl::string_view rest) {
   const std::vector<absl::string_view> ids = absl::StrSplit(rest, '/');
   if (ids.size() != 3) return "";
   return PasidBindingName{std::string(ids[0]), std::string(ids[1]), std::string(ids[2])}.ToString();
+}
+
+std::pair<std::string, std::string> ParseDeparture(absl::string_view key) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(key, absl::MaxSplits('/', 2));
+  if (parts.size() != 3 || parts[0] != "m") return {};
+  return {std::string(parts[1]), VirtualMachineNameOf(parts[2])};
 }
 
 std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key) {
@@ -93,6 +103,11 @@ bool IsKey(absl::string_view key) {
   if (kind == "v" || kind == "ov")
     return VirtualMachineName::Parse(VirtualMachineNameOf(rest)).ok();
   if (kind == "b" || kind == "ob") return PasidBindingName::Parse(PasidBindingNameOf(rest)).ok();
+  if (kind == "m") {
+    const auto [host, machine] = ParseDeparture(key);
+    return HostName::Parse(absl::StrCat("hosts/", host)).ok() &&
+           VirtualMachineName::Parse(machine).ok();
+  }
   if (kind == "p") return ParsePasidClaim(key).has_value();
   return kind == "r" && absl::StrContains(rest, '/');
 }

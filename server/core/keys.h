@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
 #include "api/support/resource_name.h"
@@ -27,11 +28,16 @@ std::string PasidClaim(absl::string_view host, absl::string_view bdf, uint32_t p
 std::string DeviceClaim(absl::string_view host, absl::string_view bdf);
 std::string Epoch(absl::string_view host);
 std::string HostFence(absl::string_view host);
+std::string Departure(absl::string_view host, const VirtualMachineName& machine);
 std::string Request(absl::string_view scope, absl::string_view request_id);
 
 // The way back, of what follows a key's prefix: resource names; empty where it is no such key.
 std::string VirtualMachineNameOf(absl::string_view rest);  // "{project}/{vm}"
 std::string PasidBindingNameOf(absl::string_view rest);    // "{project}/{vm}/{binding}"
+
+// The parts of a Departure key: the host's id, and the machine's resource name; empty where it is
+// no such key.
+std::pair<std::string, std::string> ParseDeparture(absl::string_view key);
 
 // The parts of a PasidClaim key.
 struct PasidClaimKey {

@@ -190,7 +190,8 @@ TEST_F(ListTest, PageGoesOnWhereTheLastOneWasDeleted) {
   const auto first = ListBindings(kMachine, "", 1);
   const auto uid = state_.view().FindPasidBinding(BindingName("a"))->row.metadata().uid();
   ASSERT_TRUE(state_.DeleteBinding(BindingName("a")).ok());
-  ASSERT_TRUE(state_.Commit(Purge(state_.view(), {uid}, {}).transaction).ok());
+  ASSERT_TRUE(
+      state_.Commit(Purge(state_.view(), TestTime(9), kHostId, {uid}, {}).transaction).ok());
   const auto second = ListBindings(kMachine, "", 1, first->next_page_token());
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_EQ(second->pasid_bindings(0).name(), BindingName("b"));

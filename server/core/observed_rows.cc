@@ -3,6 +3,7 @@
 #include "api/support/proto_time.h"
 #include "api/support/resource_name.h"
 #include "nestor/storage/v1/rows.pb.h"
+#include "server/core/host_intent.h"
 #include "server/core/keys.h"
 #include "server/core/observation.h"
 
@@ -38,9 +39,11 @@ std::vector<ReachedRung> ObservedRows::Add(const View& view, const HostEffects& 
 
 void ObservedRows::AddMachine(const View& view, const v1::VirtualMachineResult& result) {
   auto name = VirtualMachineName::Parse(view.VirtualMachineByUid(result.uid()));
-  if (!name.ok()) return;
+  // Of a machine that was moved away only its new host knows how it is.
+  if (!name.ok() || HostOfResource(view, name->ToString()) != host_) return;
   storage::v1::VirtualMachineObservedRow row;
   row.set_uid(result.uid());
+  *row.mutable_events() = view.FindVirtualMachine(name->ToString())->events;
   *row.mutable_status() = ObserveMachine(result);
   rows_[keys::VirtualMachineObserved(*name)] = row.SerializeAsString();
 }
@@ -48,7 +51,7 @@ void ObservedRows::AddMachine(const View& view, const v1::VirtualMachineResult& 
 void ObservedRows::AddBinding(const View& view, const v1::Result& result,
                               const SessionMoment& moment, std::vector<ReachedRung>* reached) {
   const std::string name = view.PasidBindingByUid(result.uid());
-  if (name.empty()) return;
+  if (name.empty() || HostOfResource(view, name) != host_) return;
   const PasidBindingRecord record = *view.FindPasidBinding(name);
   const storage::v1::RowMetadata& metadata = record.row.metadata();
   const bool is_current = result.generation() == metadata.generation();
@@ -103,7 +106,7 @@ void ObservedRows::Forget(const View& view, const HostEffects& effects) {
     auto name = PasidBindingName::Parse(view.PasidBindingByUid(uid));
     if (name.ok()) rows_.erase(keys::PasidBindingObserved(*name));
   }
-  for (const std::string& uid : effects.absent_machines) {
+  for (const auto& [uid, generation] : effects.absent_machines) {
     auto name = VirtualMachineName::Parse(view.VirtualMachineByUid(uid));
     if (name.ok()) rows_.erase(keys::VirtualMachineObserved(*name));
   }

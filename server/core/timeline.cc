@@ -120,9 +120,17 @@ std::string Words(const Event& event, const std::string& host) {
                           ": it takes nothing new, and what is there stays until it is moved");
     case Event::KIND_HOST_UNDRAINED:
       return absl::StrCat(event.message(), " let ", host, " take what is new again");
+    case Event::KIND_MOVED:
+      return absl::StrCat("its virtual machine was moved from ", event.message());
+    case Event::KIND_RELEASED_BY_OLD_HOST:
+      return absl::StrCat(event.message(), " has let go of it, so its new host may have it");
     default:
       return "";
   }
+}
+
+std::string MachineNameOf(absl::string_view binding) {
+  return PasidBindingName::Parse(binding)->Parent().ToString();
 }
 
 bool Earlier(const Event& a, const Event& b) {
@@ -157,15 +165,37 @@ void AddHostEvent(Event::Kind kind, const SessionMoment& moment, TimelineEvents*
   Add(std::move(event), events);
 }
 
+v1::TimelineEvent MoveEvent(const DepartureRecord& departure) {
+  Event event;
+  event.set_kind(Event::KIND_MOVED);
+  *event.mutable_time() = departure.row.time();
+  event.set_message(absl::StrCat("hosts/", departure.host, " to ", departure.row.to_host()));
+  return event;
+}
+
+void AddReleaseEvents(const DepartureRecord& departure, absl::Time now, TimelineEvents* events) {
+  Event released;
+  released.set_kind(Event::KIND_RELEASED_BY_OLD_HOST);
+  *released.mutable_time() = ToTimestamp(now);
+  released.set_message(absl::StrCat("hosts/", departure.host));
+  Add(MoveEvent(departure), events);
+  Add(std::move(released), events);
+}
+
 v1::GetPasidBindingTimelineResponse Timeline(const View& view, absl::string_view name) {
   const PasidBindingRecord record = *view.FindPasidBinding(name);
   const storage::v1::RowMetadata& metadata = record.row.metadata();
-  const VirtualMachineRecord* machine =
-      view.FindVirtualMachine(PasidBindingName::Parse(name)->Parent().ToString());
+  const VirtualMachineRecord* machine = view.FindVirtualMachine(MachineNameOf(name));
   const HostRecord* host = machine == nullptr ? nullptr : view.FindHost(machine->host_id());
   TimelineEvents events = EventsOfRow(metadata);
   AddOvertakenGenerations(record.events, metadata.generation(), &events);
   for (const Event& event : record.events) *events.Add() = event;
+  if (machine != nullptr) {
+    for (const Event& event : machine->events) *events.Add() = event;
+  }
+  if (const DepartureRecord* departure = view.FindDeparture(MachineNameOf(name))) {
+    *events.Add() = MoveEvent(*departure);
+  }
   if (host != nullptr) {
     for (const Event& event : host->events) {
       const bool is_since = FromTimestamp(event.time()) >= FromTimestamp(metadata.create_time());

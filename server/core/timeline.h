@@ -32,6 +32,11 @@ void AddBindingEvent(const v1::PasidBindingStatus& status, absl::Time asked_for,
 void AddHostEvent(v1::TimelineEvent::Kind kind, const SessionMoment& moment, TimelineEvents* events,
                   const std::string& message = "");
 
+// A machine's move, told from what its old host has still to do.
+v1::TimelineEvent MoveEvent(const DepartureRecord& departure);
+// That, and that the old host has let go.
+void AddReleaseEvents(const DepartureRecord& departure, absl::Time now, TimelineEvents* events);
+
 // `name` is a binding of the view.
 v1::GetPasidBindingTimelineResponse Timeline(const View& view, absl::string_view name);
 

@@ -52,6 +52,7 @@ absl::Status View::Apply(const StoreEvent& event, std::vector<StateChange>* chan
   if (kind == "oh") return ApplyObservedHost(event, rest, changes);
   if (kind == "oe") return ApplyHostEvents(event, rest);
   if (kind == "f") return ApplyHostFence(event, rest, changes);
+  if (kind == "m") return ApplyDeparture(event, changes);
 
   StateChange change;
   change.revision = event.revision;
@@ -115,7 +116,13 @@ absl::Status View::ApplyVirtualMachine(const StoreEvent& event, const std::strin
   change->name = name;
   const auto it = virtual_machines_.try_emplace(name).first;
   it->second.revision = event.revision;
+  if (auto host = hosts_.find(it->second.host_id()); host != hosts_.end()) {
+    host->second.virtual_machines.erase(name);
+  }
   RETURN_IF_ERROR(ParseIntentRow(event, &it->second.row));
+  if (const DepartureRecord* departure = FindDeparture(name)) {
+    it->second.leaving_host = departure->host;
+  }
   virtual_machine_by_uid_[it->second.row.metadata().uid()] = &it->first;
   hosts_[it->second.host_id()].virtual_machines.insert(name);
   return absl::OkStatus();
@@ -190,6 +197,7 @@ absl::Status View::ApplyObservedVirtualMachine(const StoreEvent& event, const st
   change->name = name;
   ForgetUnknownState(row.mutable_status());
   it->second.observed = std::move(*row.mutable_status());
+  it->second.events = std::move(*row.mutable_events());
   return absl::OkStatus();
 }
 

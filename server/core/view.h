@@ -44,6 +44,13 @@ struct FenceRecord {
   int64_t revision = 0;  // mod_revision of the row
 };
 
+// A virtual machine was moved away from a host that has not let go of it yet.
+struct DepartureRecord {
+  std::string host;  // id
+  storage::v1::DepartureRow row;
+  int64_t revision = 0;  // mod_revision of the row
+};
+
 // A host, and what is placed on it.
 struct HostRecord {
   storage::v1::HostRow row;
@@ -52,6 +59,7 @@ struct HostRecord {
   google::protobuf::RepeatedPtrField<v1::TimelineEvent> events;  // oldest first
   std::map<std::string, v1::DeviceStatus, std::less<>> devices;  // by BDF
   std::set<std::string> virtual_machines;                        // resource names
+  std::set<std::string> departing;  // resource names of machines that were moved away
   std::optional<FenceRecord> fence;
 };
 
@@ -59,6 +67,8 @@ struct VirtualMachineRecord {
   storage::v1::VirtualMachineRow row;
   int64_t revision = 0;  // mod_revision of the row; 0: not yet stored
   v1::VirtualMachineStatus observed;
+  google::protobuf::RepeatedPtrField<v1::TimelineEvent> events;  // its moves, oldest first
+  std::string leaving_host;  // id; until that host has let go nothing is told to the present one
   const std::string& host() const { return row.spec().placement().host(); }
   std::string host_id() const { return std::string(absl::StripPrefix(host(), "hosts/")); }
 };
@@ -110,6 +120,8 @@ class View {
   const HostRecord* FindHost(absl::string_view host) const;
   const VirtualMachineRecord* FindVirtualMachine(absl::string_view name) const;
   std::optional<PasidBindingRecord> FindPasidBinding(absl::string_view name) const;
+  // Null where no host has still to let go of a virtual machine of that name.
+  const DepartureRecord* FindDeparture(absl::string_view name) const;
   // The name of the present resource with that uid; empty where there is none.
   std::string VirtualMachineByUid(absl::string_view uid) const;
   std::string PasidBindingByUid(absl::string_view uid) const;
@@ -182,11 +194,12 @@ class View {
                                            StateChange* change);
   absl::Status ApplyObservedPasidBinding(const StoreEvent& event, const std::string& name,
                                          StateChange* change);
+  absl::Status ApplyDeparture(const StoreEvent& event, std::vector<StateChange>* changes);
   absl::Status ApplyClaim(const StoreEvent& event, absl::string_view kind, absl::string_view rest);
   absl::Status ApplyEpoch(const StoreEvent& event, absl::string_view host);
   absl::Status ApplyRequest(const StoreEvent& event);
-  // What a binding on that rung shows, by what is known of its host.
-  v1::PasidBindingStatus::State StateOn(absl::string_view host_name,
+  // What a binding of the machine on that rung shows, by what is known of its host.
+  v1::PasidBindingStatus::State StateOn(const VirtualMachineRecord& machine,
                                         v1::PasidBindingStatus::State rung) const;
   bool IsHostSilent(absl::string_view host_name) const;
   bool IsHostFenced(absl::string_view host_name) const;
@@ -195,6 +208,7 @@ class View {
   Records<HostRecord> hosts_;
   Records<VirtualMachineRecord> virtual_machines_;
   BindingTable pasid_bindings_;
+  Records<DepartureRecord> departures_;  // by the machine's name
   // uid -> the name, which is the key of the map above.
   absl::flat_hash_map<std::string, const std::string*> virtual_machine_by_uid_;
   absl::flat_hash_map<std::string, HostClaims> claims_;  // by host

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "api/support/status_macros.h"
+#include "server/core/keys.h"
 #include "server/core/stored_row.h"
 #include "server/core/view.h"
 
@@ -45,6 +46,37 @@ void View::AddChangesOf(absl::string_view host, bool with_content, const StoreEv
       add(ResourceKind::kPasidBinding, binding);
     }
   }
+}
+
+absl::Status View::ApplyDeparture(const StoreEvent& event, std::vector<StateChange>* changes) {
+  const auto [host, name] = keys::ParseDeparture(event.key);
+  departures_.erase(name);
+  hosts_[host].departing.erase(name);
+  if (event.value.has_value()) {
+    DepartureRecord record{host, {}, event.revision};
+    RETURN_IF_ERROR(ParseRow(event, &record.row));
+    departures_[name] = std::move(record);
+    hosts_[host].departing.insert(name);
+  }
+  // What the new host may be told has changed, and what the old one is to be told.
+  auto add = [&, changes](ResourceKind kind, const std::string& resource) {
+    StateChange& change = changes->emplace_back();
+    change.kind = kind;
+    change.name = resource;
+    change.revision = event.revision;
+    change.intent = true;
+  };
+  auto machine = virtual_machines_.find(name);
+  if (machine == virtual_machines_.end()) return absl::OkStatus();
+  machine->second.leaving_host = event.value.has_value() ? host : "";
+  add(ResourceKind::kVirtualMachine, name);
+  for (const std::string& binding : BindingsOf(name)) add(ResourceKind::kPasidBinding, binding);
+  return absl::OkStatus();
+}
+
+const DepartureRecord* View::FindDeparture(absl::string_view name) const {
+  auto it = departures_.find(name);
+  return it != departures_.end() ? &it->second : nullptr;
 }
 
 const FenceRecord* View::FindFence(absl::string_view host) const {

@@ -77,6 +77,31 @@ void MarkUnknown(v1::PasidBindingStatus* status) {
   }
 }
 
+std::string WaitingMessage(absl::string_view leaving_host) {
+  return absl::StrCat("hosts/", leaving_host, " has not let go of it yet");
+}
+
+// Nothing is told to the new host of a machine that was moved before the old one has let go.
+void MarkWaiting(absl::string_view leaving_host, v1::PasidBindingStatus* status) {
+  for (v1::Condition& condition : *status->mutable_conditions()) {
+    condition.set_status(v1::Condition::TRUTH_FALSE);
+    condition.set_reason("WAITING_FOR_OLD_HOST");
+    condition.set_message(WaitingMessage(leaving_host));
+  }
+}
+
+void MarkWaiting(absl::string_view leaving_host, int64_t generation,
+                 v1::VirtualMachineStatus* status) {
+  status->Clear();
+  status->set_leaving_host(absl::StrCat("hosts/", leaving_host));
+  v1::Condition& ready = *status->add_conditions();
+  ready.set_type("Ready");
+  ready.set_status(v1::Condition::TRUTH_FALSE);
+  ready.set_reason("WAITING_FOR_OLD_HOST");
+  ready.set_message(WaitingMessage(leaving_host));
+  ready.set_observed_generation(generation);
+}
+
 // Of a host that was confirmed dead it is known: nothing there is bound.
 void MarkFenced(const v1::HostFence& fence, v1::Condition* condition) {
   condition->set_status(v1::Condition::TRUTH_FALSE);
@@ -151,8 +176,13 @@ v1::Host View::HostResource(absl::string_view host, const HostRecord& record) co
   if (record.fence) AddFenced(record.fence->fence, &status);
   if (!record.row.has_drain()) return resource;
   *status.mutable_drain() = record.row.drain();
+  status.mutable_drain()->set_virtual_machines(
+      static_cast<int64_t>(record.virtual_machines.size() + record.departing.size()));
+  for (const std::string& machine : record.departing) {
+    status.mutable_drain()->set_bindings(status.drain().bindings() +
+                                         FindDeparture(machine)->row.pasids_size());
+  }
   for (const std::string& machine : record.virtual_machines) {
-    status.mutable_drain()->set_virtual_machines(status.drain().virtual_machines() + 1);
     const BindingCounts* counts = pasid_bindings_.CountsOf(machine);
     if (counts == nullptr) continue;
     status.mutable_drain()->set_bindings(
@@ -181,14 +211,15 @@ v1::VirtualMachine View::VirtualMachineResource(absl::string_view name) const {
   v1::VirtualMachineStatus& status = *machine.mutable_status();
   status.set_state(StateOf(*record));
   const FenceRecord* fence = FindFence(record->host_id());
-  if (fence != nullptr) MarkFenced(fence->fence, &status);
+  if (fence != nullptr && record->leaving_host.empty()) MarkFenced(fence->fence, &status);
   const BindingCounts* counts = pasid_bindings_.CountsOf(name);
   if (counts == nullptr) return machine;
   const BindingCounts& bindings = *counts;
   status.set_bindings(std::accumulate(bindings.begin(), bindings.end(), int64_t{0}));
-  status.set_programmed_bindings(fence != nullptr || IsHostSilent(record->host())
-                                     ? 0
-                                     : bindings[BindingState::STATE_PROGRAMMED]);
+  for (int rung = 0; rung < BindingState::State_ARRAYSIZE; ++rung) {
+    if (StateOn(*record, BindingState::State(rung)) != BindingState::STATE_PROGRAMMED) continue;
+    status.set_programmed_bindings(bindings[rung]);
+  }
   return machine;
 }
 
@@ -202,7 +233,7 @@ StateCounts View::CountStates() const {
     const VirtualMachineRecord* record = FindVirtualMachine(machine);
     for (size_t rung = 0; rung < bindings.size(); ++rung) {
       const auto state = static_cast<BindingState::State>(rung);
-      counts.bindings[record != nullptr ? StateOn(record->host(), state) : state] += bindings[rung];
+      counts.bindings[record != nullptr ? StateOn(*record, state) : state] += bindings[rung];
     }
   });
   return counts;
@@ -219,7 +250,9 @@ v1::PasidBinding View::PasidBindingResource(absl::string_view name,
   if (binding.metadata().has_delete_time()) return binding;
   const VirtualMachineRecord* machine = FindVirtualMachine(MachineOf(name));
   if (machine == nullptr) return binding;
-  if (const FenceRecord* fence = FindFence(machine->host_id())) {
+  if (!machine->leaving_host.empty()) {
+    MarkWaiting(machine->leaving_host, binding.mutable_status());
+  } else if (const FenceRecord* fence = FindFence(machine->host_id())) {
     MarkFenced(fence->fence, binding.mutable_status());
   } else if (IsHostSilent(machine->host())) {
     MarkUnknown(binding.mutable_status());
@@ -229,7 +262,9 @@ v1::PasidBinding View::PasidBindingResource(absl::string_view name,
 
 v1::VirtualMachineStatus::State View::StateOf(const VirtualMachineRecord& record) const {
   if (record.row.metadata().has_delete_time()) return v1::VirtualMachineStatus::STATE_DELETING;
-  if (IsHostFenced(record.host())) return v1::VirtualMachineStatus::STATE_PENDING;
+  if (!record.leaving_host.empty() || IsHostFenced(record.host())) {
+    return v1::VirtualMachineStatus::STATE_PENDING;
+  }
   if (IsHostSilent(record.host())) return v1::VirtualMachineStatus::STATE_UNKNOWN;
   return record.observed.state() != v1::VirtualMachineStatus::STATE_UNSPECIFIED
              ? record.observed.state()
@@ -239,14 +274,14 @@ v1::VirtualMachineStatus::State View::StateOf(const VirtualMachineRecord& record
 v1::PasidBindingStatus::State View::StateOf(absl::string_view name,
                                             const PasidBindingRecord& record) const {
   const VirtualMachineRecord* machine = FindVirtualMachine(MachineOf(name));
-  return machine != nullptr ? StateOn(machine->host(), record.Rung()) : record.Rung();
+  return machine != nullptr ? StateOn(*machine, record.Rung()) : record.Rung();
 }
 
-v1::PasidBindingStatus::State View::StateOn(absl::string_view host_name,
+v1::PasidBindingStatus::State View::StateOn(const VirtualMachineRecord& machine,
                                             v1::PasidBindingStatus::State rung) const {
-  if (rung == BindingState::STATE_DELETING) return rung;
-  if (IsHostFenced(host_name)) return BindingState::STATE_NOT_PROGRAMMED;
-  return IsHostSilent(host_name) ? BindingState::STATE_UNKNOWN : rung;
+  if (rung == BindingState::STATE_DELETING || !machine.leaving_host.empty()) return rung;
+  if (IsHostFenced(machine.host())) return BindingState::STATE_NOT_PROGRAMMED;
+  return IsHostSilent(machine.host()) ? BindingState::STATE_UNKNOWN : rung;
 }
 
 v1::HostStatus::State StateOf(const HostRecord& record) {
@@ -263,6 +298,9 @@ v1::VirtualMachine RenderVirtualMachine(absl::string_view name,
   *resource.mutable_spec() = record.row.spec();
   *resource.mutable_status() = record.observed;
   v1::VirtualMachineStatus& status = *resource.mutable_status();
+  if (!record.leaving_host.empty()) {
+    MarkWaiting(record.leaving_host, record.row.metadata().generation(), &status);
+  }
   if (resource.metadata().has_delete_time()) {
     status.set_state(v1::VirtualMachineStatus::STATE_DELETING);
   } else if (status.state() == v1::VirtualMachineStatus::STATE_UNSPECIFIED) {

@@ -1,6 +1,7 @@
 // What AgentSessions keeps of one host's stream.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -40,9 +41,9 @@ struct AgentSessions::Session {
 
   ObservedRows observed;
   bool writing = false;
-  // uids confirmed ABSENT, to be purged.
+  // uids confirmed ABSENT, to be purged; of machines with the generation.
   std::set<std::string> absent_bindings;
-  std::set<std::string> absent_machines;
+  std::map<std::string, int64_t> absent_machines;
   bool purging = false;
   Invalidations invalidations;
 

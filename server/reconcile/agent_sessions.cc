@@ -253,6 +253,8 @@ void AgentSessions::OnChanges(const std::vector<StateChange>& changes) {
       TellPersisted(view, change);
       const std::string host = HostOfResource(view, change.name);
       if (sessions_.contains(host)) AddIntentOfChange(view, change, &by_host[host]);
+      const std::string left = HostLeftBy(view, change.name);
+      if (sessions_.contains(left)) AddDepartureIntent(view, change.name, &by_host[left]);
     }
   });
   for (const SessionPtr& session : overtaken) {
@@ -288,7 +290,10 @@ void AgentSessions::Perform(const SessionPtr& session, HostEffects effects) {
   const size_t pending = session->decision->dirty() + session->decision->in_flight();
   pending_ += pending - std::exchange(session->pending, pending);
   session->absent_bindings.insert(effects.absent_bindings.begin(), effects.absent_bindings.end());
-  session->absent_machines.insert(effects.absent_machines.begin(), effects.absent_machines.end());
+  for (const auto& [uid, generation] : effects.absent_machines) {
+    int64_t& known = session->absent_machines[uid];
+    known = std::max(known, generation);
+  }
   Flush(session);
   Purge(session);
   if (session->must_release && pending == 0) {
@@ -323,12 +328,10 @@ void AgentSessions::Purge(const SessionPtr& session) {
   session->purging = true;
   std::vector<std::string> bindings(session->absent_bindings.begin(),
                                     session->absent_bindings.end());
-  std::vector<std::string> machines(session->absent_machines.begin(),
-                                    session->absent_machines.end());
   session->absent_bindings.clear();
-  session->absent_machines.clear();
-  auto decide = [session, bindings, machines](const View& view, absl::Time) {
-    Decision decision = nestor::server::Purge(view, bindings, machines);
+  auto machines = std::exchange(session->absent_machines, {});
+  auto decide = [session, bindings, machines](const View& view, absl::Time now) {
+    Decision decision = nestor::server::Purge(view, now, session->host, bindings, machines);
     if (!decision.changes_nothing()) {
       decision.transaction.compares.push_back(
           Compare::Unchanged(keys::Epoch(session->host), session->epoch_revision));

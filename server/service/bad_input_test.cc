@@ -168,7 +168,7 @@ std::vector<BadRequest> BadVirtualMachineRequests() {
         "request_id"}},
       {"VirtualMachineService/UpdateVirtualMachine",
        "virtual_machine { name: 'projects/p/virtualMachines/vm' "
-       "spec { placement { host: 'hosts/other' } } }",
+       "spec { placement { host: 'other' } } }",
        {"virtual_machine.spec.placement.host"}},
       {"VirtualMachineService/DeleteVirtualMachine",
        "name: 'vm' etag: 'x' request_id: '1'",

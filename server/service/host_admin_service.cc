@@ -22,8 +22,8 @@ constexpr absl::string_view kHosts = "-";
 // then finishes the call. A call that is cut off here is gone on with when it is made again.
 void PurgeRest(ClusterState& state, const std::string& host, v1::Host* response, Reactor* reactor) {
   auto changed = std::make_shared<bool>(false);
-  auto decide = [host, changed](const View& view, absl::Time) {
-    absl::StatusOr<Decision> decision = PurgeFencedHost(view, host);
+  auto decide = [host, changed](const View& view, absl::Time now) {
+    absl::StatusOr<Decision> decision = PurgeFencedHost(view, now, host);
     *changed = decision.ok() && !decision->changes_nothing();
     return decision;
   };
