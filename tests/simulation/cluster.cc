@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "api/support/errors.h"
 #include "server/core/host_intent.h"
+#include "server/core/intent.h"
 #include "server/core/keys.h"
 
 namespace nestor::simulation {
@@ -28,6 +30,7 @@ Cluster::Cluster(uint64_t seed, Flaw flaw)
     : scheduler_(seed),
       network_(scheduler_),
       judge_(scheduler_),
+      flaw_(flaw),
       disk_(scheduler_.NewUuid()),
       server_(scheduler_, disk_, flaw,
               [this](const server::Transaction& transaction) { JudgeCommit(transaction); }) {
@@ -147,11 +150,32 @@ void Cluster::FailHost(SimulatedHost& host) {
       return host.BreakConnection();
     default:
       host.PowerOff();
+      if (choices.Percent(50)) FenceLater(host);
       scheduler_.After(choices.Percent(50) ? 20 * time : time, [&host] {
         if (!host.on()) host.Boot();
       });
       return;
   }
+}
+
+void Cluster::FenceLater(SimulatedHost& host) {
+  const bool lies = flaw_ == Flaw::kFencesRunningHosts;
+  const absl::Duration delay = scheduler_.choices().Between(
+      absl::ZeroDuration(), lies ? absl::Seconds(10) : 2 * kTimeToNotice);
+  scheduler_.After(delay, [this, &host, lies] {
+    if ((host.on() && !lies) || !server_.running()) return;
+    auto decide = [name = "hosts/" + host.id(), lies](const server::View& view, absl::Time now) {
+      v1::FenceHostRequest request;
+      request.set_name(name);
+      request.set_evidence("it is off");
+      request.set_force(lies);
+      return server::FenceHost(view, now, "operator", request);
+    };
+    server_.Mutate(decide, {}, [this, &host](const absl::StatusOr<server::Applied>& applied) {
+      scheduler_.Note("fence ", host.id(), ": ",
+                      applied.ok() ? "done" : ErrorReason(applied.status()));
+    });
+  });
 }
 
 void Cluster::FailNetwork(SimulatedHost& host) {
@@ -165,6 +189,7 @@ void Cluster::FailNetwork(SimulatedHost& host) {
                   " for ", absl::FormatDuration(time));
   if (way != 1) network_.Cut(host.id(), SimulatedServer::kMachine);
   if (way != 0) network_.Cut(SimulatedServer::kMachine, host.id());
+  if (flaw_ == Flaw::kFencesRunningHosts) FenceLater(host);
   scheduler_.After(time, [this] { network_.Heal(); });
 }
 

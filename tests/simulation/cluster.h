@@ -42,6 +42,8 @@ class Cluster {
   void Fail();
   void FailServer();
   void FailHost(SimulatedHost& host);
+  // An operator looks at the host a while later, and fences it where it is off.
+  void FenceLater(SimulatedHost& host);
   void FailNetwork(SimulatedHost& host);
   void StartServerAfter(absl::Duration delay);
   void Calm();
@@ -59,6 +61,7 @@ class Cluster {
   Scheduler scheduler_;
   Network network_;
   Judge judge_;
+  const Flaw flaw_;
   SimulatedDisk disk_;
   SimulatedServer server_;
   std::map<std::string, std::unique_ptr<SimulatedHost>> hosts_;

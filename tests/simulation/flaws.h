@@ -21,6 +21,7 @@ enum class Flaw {
   kAnswersAbsentTooEarly,
   kNeverRetries,
   kOldBootLivesOn,
+  kFencesRunningHosts,
 };
 
 struct FlawName {
@@ -47,6 +48,8 @@ inline constexpr std::array kFlaws = {
     FlawName{Flaw::kNeverRetries, "never-retries", "a failed step is not tried again"},
     FlawName{Flaw::kOldBootLivesOn, "old-boot-lives-on",
              "a shim is not told that its guest's monitor went and came back"},
+    FlawName{Flaw::kFencesRunningHosts, "fences-running-hosts",
+             "an operator takes a host that is cut off for dead"},
 };
 
 inline std::optional<Flaw> FlawByName(absl::string_view name) {

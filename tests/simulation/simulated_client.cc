@@ -82,6 +82,8 @@ void SimulatedClient::Act() {
     CreateMachine();
   } else if (choices.Percent(5)) {
     DeleteMachine();
+  } else if (choices.Percent(5)) {
+    MoveMachine();
   } else {
     ChangeBinding(choices.Among(binding_names_));
   }
@@ -103,7 +105,8 @@ void SimulatedClient::CreateMachine() {
   device_ = absl::StrFormat("0000:%02x:00.0", 1 + scheduler_.choices().Below(2));
   body->mutable_virtual_machine()->set_name(vm_name_);
   auto& placement = *body->mutable_virtual_machine()->mutable_spec()->mutable_placement();
-  placement.set_host(absl::StrCat("hosts/", scheduler_.choices().Among(hosts_)));
+  host_ = absl::StrCat("hosts/", scheduler_.choices().Among(hosts_));
+  placement.set_host(host_);
   placement.add_devices(device_);
   const std::string what =
       absl::StrCat("create ", vm_name_, " on ", placement.host(), " ", device_);
@@ -115,6 +118,27 @@ void SimulatedClient::CreateMachine() {
       [this](const google::protobuf::Message& reply) {
         const auto& metadata = static_cast<const v1::VirtualMachine&>(reply).metadata();
         promises_[vm_name_] = {true, metadata.uid(), metadata.generation(), {}};
+      });
+}
+
+void SimulatedClient::MoveMachine() {
+  auto body = std::make_shared<v1::UpdateVirtualMachineRequest>();
+  const std::string to = absl::StrCat("hosts/", scheduler_.choices().Among(hosts_));
+  body->mutable_virtual_machine()->set_name(vm_name_);
+  auto& placement = *body->mutable_virtual_machine()->mutable_spec()->mutable_placement();
+  placement.set_host(to);
+  placement.add_devices(device_);
+  Send(
+      absl::StrCat("move ", vm_name_, " to ", to), body,
+      [body](const server::View& view, absl::Time now) {
+        return server::UpdateVirtualMachine(view, now, *body);
+      },
+      [this, to](const google::protobuf::Message& reply) {
+        promises_[vm_name_].generation =
+            static_cast<const v1::VirtualMachine&>(reply).metadata().generation();
+        if (to == host_) return;
+        host_ = to;
+        for (const std::string& name : binding_names_) ++promises_[name].generation;
       });
 }
 

@@ -59,6 +59,7 @@ class SimulatedClient {
   void Act();
   void CreateMachine();
   void DeleteMachine();
+  void MoveMachine();
   void ChangeBinding(const std::string& name);
   void CreateBinding(const std::string& name);
   void UpdateBinding(const std::string& name);
@@ -85,6 +86,7 @@ class SimulatedClient {
   const std::string vm_name_;
   std::vector<std::string> binding_names_;
   std::string device_;
+  std::string host_;
   Process process_;
   bool busy_ = false;
   uint64_t roots_ = 0;

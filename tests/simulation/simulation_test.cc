@@ -35,7 +35,7 @@ class FlawTest : public ::testing::TestWithParam<FlawName> {};
 
 TEST_P(FlawTest, IsFound) {
   std::string violation;
-  for (uint64_t seed = 1; seed <= 60 && violation.empty(); ++seed) {
+  for (uint64_t seed = 1; seed <= 150 && violation.empty(); ++seed) {
     violation = RunSeed(seed, GetParam().flaw).violation;
   }
   EXPECT_THAT(violation, Not(IsEmpty()));
