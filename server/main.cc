@@ -91,6 +91,7 @@ absl::Status Run(const Config& config, const StopSignal& stop_signal) {
     metrics.OnGroup(transactions, synced, write);
   };
   ASSIGN_OR_RETURN(auto store, RocksDbStore::Open(config.data_dir, store_options, clock));
+  RETURN_IF_ERROR(ClusterState::BeginRun(*store));
   ASSIGN_OR_RETURN(auto state, ClusterState::Load(*store, clock));
   EventLoop loop;
   AgentSessions sessions(

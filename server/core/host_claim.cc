@@ -132,6 +132,12 @@ void PutDevices(const HostRecord* host, const std::string& host_id, const v1::In
   }
 }
 
+// The highest revision that this store can have told a host under `epoch`. An older epoch ended
+// before the newest was written, the newest at the end of the run of the server that gave it.
+int64_t LastRevisionTold(const View& view, const EpochRecord& newest, int64_t epoch) {
+  return epoch < newest.epoch ? newest.revision : view.EndOfRun(newest.revision);
+}
+
 }  // namespace
 
 std::string HostOf(const v1::Hello& hello) {
@@ -158,17 +164,26 @@ absl::Status CheckHello(const v1::Hello& hello) {
   return CheckInventory(hello.inventory(), host);
 }
 
-absl::Status CheckFence(const v1::Hello& hello, const StoreLife& store) {
+absl::Status CheckFence(const v1::Hello& hello, const View& view, const std::string& incarnation) {
   const v1::Fence& seen = hello.highest_seen();
-  if (!seen.incarnation().empty() && seen.incarnation() != store.incarnation) {
+  if (seen.incarnation().empty()) return absl::OkStatus();
+  if (seen.incarnation() != incarnation) {
     return errors::Hold(hello.host(),
                         absl::StrCat("it holds what store ", Printable(seen.incarnation()),
-                                     " told it, and this is store ", store.incarnation));
+                                     " told it, and this is store ", incarnation));
   }
-  if (seen.head_revision() > store.head_revision) {
-    return errors::Hold(hello.host(), absl::StrCat("it has seen revision ", seen.head_revision(),
-                                                   " and this store ends at ", store.head_revision,
-                                                   ": the store was rolled back"));
+  const EpochRecord newest = view.Epoch(HostOf(hello));
+  if (seen.epoch() > newest.epoch) {
+    return errors::Hold(hello.host(),
+                        absl::StrCat("it has seen epoch ", seen.epoch(), " and this store gave it ",
+                                     newest.epoch, ": the store was rolled back"));
+  }
+  const int64_t last = LastRevisionTold(view, newest, seen.epoch());
+  if (seen.head_revision() > last) {
+    return errors::Hold(
+        hello.host(),
+        absl::StrCat("under epoch ", seen.epoch(), " it has seen revision ", seen.head_revision(),
+                     " and this store went up to ", last, " then: the store was rolled back"));
   }
   return absl::OkStatus();
 }

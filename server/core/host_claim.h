@@ -12,12 +12,6 @@
 
 namespace nestor::server {
 
-// The store that a Hello is compared with.
-struct StoreLife {
-  std::string incarnation;
-  int64_t head_revision = 0;
-};
-
 // The host (id) that Hello names; empty where it names none that may exist.
 std::string HostOf(const v1::Hello& hello);
 
@@ -26,9 +20,10 @@ absl::Status CheckHello(const v1::Hello& hello);
 // INVALID_ARGUMENT PROTOCOL_ERROR: a device of another host than `host` (id).
 absl::Status CheckInventory(const v1::Inventory& inventory, absl::string_view host);
 
-// FAILED_PRECONDITION HOLD: what the host holds is of another store, or of revisions that this
-// one has no more. Nothing there may be touched then. `hello` is checked.
-absl::Status CheckFence(const v1::Hello& hello, const StoreLife& store);
+// FAILED_PRECONDITION HOLD: what the host holds is of another store than `incarnation`, or of
+// an epoch or a revision that this one never gave out: it was brought back from a copy. Nothing
+// there may be touched then, however far this store goes on. `hello` is checked.
+absl::Status CheckFence(const v1::Hello& hello, const View& view, const std::string& incarnation);
 
 // A claim, to be committed and synced before the agent is told anything.
 struct HostClaim {

@@ -44,14 +44,58 @@ TEST(CheckHello, DeviceOfAnotherHostIsRefused) {
   EXPECT_EQ(ErrorReason(CheckHello(hello)), "PROTOCOL_ERROR");
 }
 
-TEST(CheckFence, AnotherStoreAndAnEarlierRevisionMeanHold) {
-  v1::Hello hello = HelloOf("h1");
-  EXPECT_TRUE(CheckFence(hello, {"store-a", 10}).ok()) << "a host that holds nothing yet";
-  hello.mutable_highest_seen()->set_incarnation("store-a");
-  hello.mutable_highest_seen()->set_head_revision(10);
-  EXPECT_TRUE(CheckFence(hello, {"store-a", 10}).ok());
-  EXPECT_EQ(ErrorReason(CheckFence(hello, {"store-a", 9})), "HOLD");
-  EXPECT_EQ(ErrorReason(CheckFence(hello, {"store-b", 1000})), "HOLD");
+// A host h1 of store-a whose newest epoch, 2, was written at revision 20; the head is 40.
+class CheckFenceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    storage::v1::EpochRow row;
+    row.set_epoch(2);
+    Feed({20, keys::Epoch("h1"), row.SerializeAsString()});
+    view_.AdvanceTo(40);
+  }
+  void Feed(const StoreEvent& event) {
+    std::vector<StateChange> changes;
+    ASSERT_TRUE(view_.Apply(event, &changes).ok());
+  }
+  // Of an agent that has seen this; empty: it is served.
+  std::string Refusal(const std::string& incarnation, int64_t epoch, int64_t revision) {
+    v1::Hello hello = HelloOf("h1");
+    hello.mutable_highest_seen()->set_incarnation(incarnation);
+    hello.mutable_highest_seen()->set_epoch(epoch);
+    hello.mutable_highest_seen()->set_head_revision(revision);
+    return ErrorReason(CheckFence(hello, view_, "store-a"));
+  }
+
+  View view_;
+};
+
+TEST_F(CheckFenceTest, HostThatHoldsNothingIsServed) {
+  EXPECT_TRUE(CheckFence(HelloOf("h1"), view_, "store-a").ok());
+}
+
+TEST_F(CheckFenceTest, WhatThisStoreToldIsServed) {
+  EXPECT_EQ(Refusal("store-a", 2, 40), "");
+  EXPECT_EQ(Refusal("store-a", 1, 19), "") << "the agent did not hear of its newest session";
+}
+
+TEST_F(CheckFenceTest, AnotherStoreMeansHold) { EXPECT_EQ(Refusal("store-b", 1, 1), "HOLD"); }
+
+TEST_F(CheckFenceTest, EpochThatWasNeverGivenMeansHold) {
+  EXPECT_EQ(Refusal("store-a", 3, 20), "HOLD");
+}
+
+TEST_F(CheckFenceTest, RevisionThatWasNeverReachedMeansHold) {
+  EXPECT_EQ(Refusal("store-a", 2, 41), "HOLD");
+}
+
+TEST_F(CheckFenceTest, RevisionAfterTheEndOfTheEpochsRunMeansHold) {
+  Feed({31, keys::RunEnd(30), ""});
+  EXPECT_EQ(Refusal("store-a", 2, 30), "");
+  EXPECT_EQ(Refusal("store-a", 2, 31), "HOLD") << "although the store is at revision 40";
+}
+
+TEST_F(CheckFenceTest, RevisionAfterTheEndOfAnOlderEpochMeansHold) {
+  EXPECT_EQ(Refusal("store-a", 1, 21), "HOLD");
 }
 
 TEST(ClaimHost, FirstHelloDeclaresTheHostUnderItsFirstEpoch) {

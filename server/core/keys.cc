@@ -53,6 +53,7 @@ std::string DeviceClaim(absl::string_view host, absl::string_view bdf) {
 std::string Epoch(absl::string_view host) { return absl::StrCat("e/", host); }
 
 std::string HostFence(absl::string_view host) { return absl::StrCat("f/", host); }
+std::string RunEnd(int64_t revision) { return absl::StrFormat("s/%016x", revision); }
 
 std::string Departure(absl::string_view host, const VirtualMachineName& machine) {
   return absl::StrCat("m/", host, "/", machine.project, "/", machine.virtual_machine);
@@ -90,6 +91,16 @@ std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key) {
   return parsed;
 }
 
+std::optional<int64_t> ParseRunEnd(absl::string_view key) {
+  absl::string_view digits = key;
+  int64_t revision = 0;
+  if (!absl::ConsumePrefix(&digits, kRunEnds) || !absl::SimpleHexAtoi(digits, &revision) ||
+      RunEnd(revision) != key) {
+    return std::nullopt;
+  }
+  return revision;
+}
+
 bool IsKey(absl::string_view key) {
   const auto [kind, rest] =
       std::pair<absl::string_view, absl::string_view>(absl::StrSplit(key, absl::MaxSplits('/', 1)));
@@ -108,6 +119,7 @@ bool IsKey(absl::string_view key) {
     return HostName::Parse(absl::StrCat("hosts/", host)).ok() &&
            VirtualMachineName::Parse(machine).ok();
   }
+  if (kind == "s") return ParseRunEnd(key).has_value();
   if (kind == "p") return ParsePasidClaim(key).has_value();
   return kind == "r" && absl::StrContains(rest, '/');
 }

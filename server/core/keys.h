@@ -11,8 +11,10 @@
 
 namespace nestor::server::keys {
 
-// What is observed lies under keys that begin so, and nothing else does.
+// What is observed lies under keys that begin so, and nothing else does; likewise the next.
 inline constexpr absl::string_view kObserved = "o";
+inline constexpr absl::string_view kEpochs = "e/";
+inline constexpr absl::string_view kRunEnds = "s/";  // in the order of their revisions
 
 std::string Host(absl::string_view host);
 std::string HostObserved(absl::string_view host);
@@ -29,6 +31,8 @@ std::string DeviceClaim(absl::string_view host, absl::string_view bdf);
 std::string Epoch(absl::string_view host);
 std::string HostFence(absl::string_view host);
 std::string Departure(absl::string_view host, const VirtualMachineName& machine);
+// That a run of the server ended at `revision`; the row is empty.
+std::string RunEnd(int64_t revision);
 std::string Request(absl::string_view scope, absl::string_view request_id);
 
 // The way back, of what follows a key's prefix: resource names; empty where it is no such key.
@@ -38,6 +42,8 @@ std::string PasidBindingNameOf(absl::string_view rest);    // "{project}/{vm}/{b
 // The parts of a Departure key: the host's id, and the machine's resource name; empty where it is
 // no such key.
 std::pair<std::string, std::string> ParseDeparture(absl::string_view key);
+// The revision of a RunEnd key; nothing where `key` is no such key.
+std::optional<int64_t> ParseRunEnd(absl::string_view key);
 
 // The parts of a PasidClaim key.
 struct PasidClaimKey {

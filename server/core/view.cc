@@ -49,6 +49,7 @@ absl::Status View::Apply(const StoreEvent& event, std::vector<StateChange>* chan
   if (kind == "d" || kind == "p") return ApplyClaim(event, kind, rest);
   if (kind == "e") return ApplyEpoch(event, rest);
   if (kind == "r") return ApplyRequest(event);
+  if (kind == "s") return ApplyRunEnd(event);
   if (kind == "oh") return ApplyObservedHost(event, rest, changes);
   if (kind == "oe") return ApplyHostEvents(event, rest);
   if (kind == "f") return ApplyHostFence(event, rest, changes);
@@ -247,6 +248,21 @@ absl::Status View::ApplyEpoch(const StoreEvent& event, absl::string_view host) {
   RETURN_IF_ERROR(ParseRow(event, &row));
   epochs_[host] = {row.epoch(), event.revision};
   return absl::OkStatus();
+}
+
+absl::Status View::ApplyRunEnd(const StoreEvent& event) {
+  const int64_t revision = *keys::ParseRunEnd(event.key);
+  if (event.value.has_value()) {
+    run_ends_.insert(revision);
+  } else {
+    run_ends_.erase(revision);
+  }
+  return absl::OkStatus();
+}
+
+int64_t View::EndOfRun(int64_t revision) const {
+  const auto end = run_ends_.lower_bound(revision);
+  return end != run_ends_.end() ? *end : head_revision_;
 }
 
 absl::Status View::ApplyRequest(const StoreEvent& event) {

@@ -146,6 +146,9 @@ class View {
   EpochRecord Epoch(absl::string_view host) const;
   // Null where the host is not fenced. Also of a host that is not declared (any more).
   const FenceRecord* FindFence(absl::string_view host) const;
+  // The last revision of the run of the server that wrote a host's newest epoch at `revision`;
+  // the head for the present run. See server_runs.h.
+  int64_t EndOfRun(int64_t revision) const;
   const RequestRecord* FindRequest(absl::string_view key) const;
   // The stored answers of a scope: keys by the revision that wrote them, and bytes of replies.
   const std::map<int64_t, std::string>& RequestsByAge(absl::string_view scope) const;
@@ -201,6 +204,7 @@ class View {
   // What a binding of the machine on that rung shows, by what is known of its host.
   v1::PasidBindingStatus::State StateOn(const VirtualMachineRecord& machine,
                                         v1::PasidBindingStatus::State rung) const;
+  absl::Status ApplyRunEnd(const StoreEvent& event);
   bool IsHostSilent(absl::string_view host_name) const;
   bool IsHostFenced(absl::string_view host_name) const;
 
@@ -213,6 +217,7 @@ class View {
   absl::flat_hash_map<std::string, const std::string*> virtual_machine_by_uid_;
   absl::flat_hash_map<std::string, HostClaims> claims_;  // by host
   absl::flat_hash_map<std::string, EpochRecord> epochs_;
+  std::set<int64_t> run_ends_;
   absl::flat_hash_map<std::string, RequestRecord> requests_;
   absl::flat_hash_map<std::string, RequestScope> request_scopes_;
 };

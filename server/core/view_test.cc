@@ -282,7 +282,7 @@ TEST_F(ViewChanges, RowOfANewerLayoutIsRefused) {
 TEST_F(ViewChanges, RowOfAKeyOutOfFormIsRefused) {
   for (const char* key : {"", "h", "h/", "oh/h1/x", "e/-", "od/h1", "d/h1/0000:3b:00.0/7", "v/p",
                           "v/../vm", "ov/p/vm/b", "b/p/vm", "ob/p/vm/-", "p/h1/0000:3b:00.0",
-                          "p/h1/0000:3b:00.0/x", "r", "r/id"}) {
+                          "p/h1/0000:3b:00.0/x", "r", "r/id", "s/7", "s/"}) {
     Feed({++revision_, key, ""});
     EXPECT_EQ(ErrorReason(status_), "STORE_INCOMPATIBLE") << key;
   }

@@ -96,7 +96,9 @@ absl::Status AgentSessions::MayBegin(const v1::Hello& hello) const {
   if (it != sessions_.end() && it->second->boot_id != hello.boot_id()) {
     return errors::AgentConflict(hello.host());
   }
-  return CheckFence(hello, {state_.Incarnation(), state_.HeadRevision()});
+  absl::Status status;
+  state_.Read([&](const View& view) { status = CheckFence(hello, view, state_.Incarnation()); });
+  return status;
 }
 
 void AgentSessions::Begin(std::shared_ptr<AgentStream> stream, v1::Hello hello,

@@ -9,6 +9,7 @@
 #include "api/support/proto_time.h"
 #include "api/support/status_macros.h"
 #include "server/core/keys.h"
+#include "server/core/server_runs.h"
 
 namespace nestor::server {
 namespace {
@@ -69,6 +70,18 @@ class ClusterState::Subscription final : public StateSubscription {
   const std::string name_;
   const int64_t id_;
 };
+
+absl::Status ClusterState::BeginRun(Store& store) {
+  RunsBefore before;
+  before.head_revision = store.HeadRevision();
+  ASSIGN_OR_RETURN(const auto ends, store.Range(keys::kRunEnds, PrefixEnd(keys::kRunEnds), 0));
+  for (const KeyValue& row : ends) {
+    if (const auto revision = keys::ParseRunEnd(row.key)) before.run_ends.push_back(*revision);
+  }
+  ASSIGN_OR_RETURN(const auto epochs, store.Range(keys::kEpochs, PrefixEnd(keys::kEpochs), 0));
+  for (const KeyValue& row : epochs) before.epoch_revisions.push_back(row.mod_revision);
+  return CommitAndWait(store, server::BeginRun(before)).status();
+}
 
 absl::StatusOr<std::unique_ptr<ClusterState>> ClusterState::Load(Store& store, const Clock& clock) {
   std::unique_ptr<ClusterState> state(new ClusterState(store, clock));

@@ -53,6 +53,9 @@ class ClusterState {
 
   // Loads the whole store. DATA_LOSS, FAILED_PRECONDITION: as View::Apply.
   static absl::StatusOr<std::unique_ptr<ClusterState>> Load(Store& store, const Clock& clock);
+  // Tells the store, before it is loaded, that the run of the server before this one has ended
+  // (server_runs.h). Waits for the disk. Errors: those of the store.
+  static absl::Status BeginRun(Store& store);
   // Waits for the mutations that have begun; `store` must still be there.
   ~ClusterState();
 

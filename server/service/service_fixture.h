@@ -167,6 +167,7 @@ class TestServer {
 
   void Start() {
     running_ = std::make_unique<Running>();
+    EXPECT_TRUE(ClusterState::BeginRun(*store_).ok());
     running_->state = ClusterState::Load(*store_, clock_).value();
     running_->sessions =
         std::make_unique<AgentSessions>(*running_->state, *store_, clock_, running_->loop, NewUuid,
