@@ -71,7 +71,7 @@ class ClusterState::Subscription final : public StateSubscription {
   const int64_t id_;
 };
 
-absl::Status ClusterState::BeginRun(Store& store) {
+absl::StatusOr<Transaction> ClusterState::BeginningOfRun(Store& store) {
   RunsBefore before;
   before.head_revision = store.HeadRevision();
   ASSIGN_OR_RETURN(const auto ends, store.Range(keys::kRunEnds, PrefixEnd(keys::kRunEnds), 0));
@@ -80,7 +80,12 @@ absl::Status ClusterState::BeginRun(Store& store) {
   }
   ASSIGN_OR_RETURN(const auto epochs, store.Range(keys::kEpochs, PrefixEnd(keys::kEpochs), 0));
   for (const KeyValue& row : epochs) before.epoch_revisions.push_back(row.mod_revision);
-  return CommitAndWait(store, server::BeginRun(before)).status();
+  return server::BeginRun(before);
+}
+
+absl::Status ClusterState::BeginRun(Store& store) {
+  ASSIGN_OR_RETURN(Transaction transaction, BeginningOfRun(store));
+  return CommitAndWait(store, std::move(transaction)).status();
 }
 
 absl::StatusOr<std::unique_ptr<ClusterState>> ClusterState::Load(Store& store, const Clock& clock) {

@@ -56,6 +56,8 @@ class ClusterState {
   // Tells the store, before it is loaded, that the run of the server before this one has ended
   // (server_runs.h). Waits for the disk. Errors: those of the store.
   static absl::Status BeginRun(Store& store);
+  // The same for who cannot wait: what is to be committed before the store is loaded.
+  static absl::StatusOr<Transaction> BeginningOfRun(Store& store);
   // Waits for the mutations that have begun; `store` must still be there.
   ~ClusterState();
 

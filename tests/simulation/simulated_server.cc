@@ -17,9 +17,13 @@ struct SimulatedServer::Life {
               {.answers_before_sync = flaw == Flaw::kAnswersBeforeSync,
                .ignores_compares = flaw == Flaw::kIgnoresCompares},
               observer),
-        state(server::ClusterState::Load(store, scheduler).value()),
+        state(Load(store, scheduler)),
         sessions(std::make_unique<server::AgentSessions>(
             *state, store, scheduler, process, std::move(uids), server::AgentSessions::Options{})) {
+  }
+  static std::unique_ptr<server::ClusterState> Load(SimulatedStore& store, Scheduler& scheduler) {
+    store.CommitAtStart(server::ClusterState::BeginningOfRun(store).value());
+    return server::ClusterState::Load(store, scheduler).value();
   }
   ~Life() {
     over = true;

@@ -87,6 +87,12 @@ void SimulatedStore::Close() {
   for (Queued& queued : std::exchange(queue_, {})) queued.done(Gone());
 }
 
+void SimulatedStore::CommitAtStart(const Transaction& transaction) {
+  if (transaction.puts.empty() && transaction.deletes.empty()) return;
+  shown_revision_ = synced_revision_ = disk_.Write(transaction);
+  disk_.Sync();
+}
+
 void SimulatedStore::Commit(Transaction transaction, CommitCallback done) {
   if (closed_) return done(Gone());
   if (queue_.size() >= kMaxQueued) {

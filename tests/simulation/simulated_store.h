@@ -70,6 +70,8 @@ class SimulatedStore final : public server::Store {
 
   // Answers what is queued with UNAVAILABLE, written or not, and takes nothing more.
   void Close();
+  // As the process that opens it does before it goes on: written and synced at once.
+  void CommitAtStart(const server::Transaction& transaction);
 
   void Commit(server::Transaction transaction, CommitCallback done) override;
   absl::StatusOr<std::vector<server::KeyValue>> Range(absl::string_view begin,
