@@ -65,8 +65,12 @@ absl::Status KernelFailed(absl::string_view name, const v1::Failure& failure) {
 
 }  // namespace
 
-void FieldViolations::Add(absl::string_view field, absl::string_view description) {
-  violations_.emplace_back(field, description);
+std::string FieldPath::ToString() const {
+  return parent_ == nullptr ? std::string(name_) : absl::StrCat(parent_->ToString(), name_);
+}
+
+void FieldViolations::Add(const FieldPath& field, absl::string_view description) {
+  violations_.emplace_back(field.ToString(), description);
 }
 
 absl::Status FieldViolations::ToStatus() const {

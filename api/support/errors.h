@@ -20,11 +20,27 @@ namespace nestor {
 
 inline constexpr absl::string_view kErrorDomain = "nestor.dev";
 
+// Where in a request a field is: below `parent`, which must outlive it, or at the root. Costs
+// nothing until it is asked for, as most fields are right.
+class FieldPath {
+ public:
+  // `name` must outlive it, too. Implicit, since a path of one part is what most functions get.
+  FieldPath(absl::string_view name) : name_(name) {}   // NOLINT(google-explicit-constructor)
+  FieldPath(const char* name) : name_(name) {}         // NOLINT(google-explicit-constructor)
+  FieldPath(const std::string& name) : name_(name) {}  // NOLINT(google-explicit-constructor)
+  FieldPath(const FieldPath& parent, absl::string_view name) : parent_(&parent), name_(name) {}
+  // e.g. "pasid_binding.spec.device"
+  std::string ToString() const;
+
+ private:
+  const FieldPath* parent_ = nullptr;
+  absl::string_view name_;
+};
+
 // Collects what is wrong with a request, field by field.
 class FieldViolations {
  public:
-  // `field` is the path from the request's root, e.g. "pasid_binding.spec.device".
-  void Add(absl::string_view field, absl::string_view description);
+  void Add(const FieldPath& field, absl::string_view description);
   bool empty() const { return violations_.empty(); }
   // OK where empty, else INVALID_ARGUMENT FIELD_INVALID with BadRequest. At most 64 are
   // listed; the message names the first.

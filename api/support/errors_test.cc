@@ -31,6 +31,14 @@ TEST(FieldViolations, NamesEveryFieldAndShowsTheFirst) {
   EXPECT_EQ(bad_request->field_violations(1).field(), "c");
 }
 
+TEST(FieldViolations, NestedPathIsWrittenWhole) {
+  FieldViolations violations;
+  const FieldPath spec("pasid_binding", ".spec");
+  violations.Add({spec, ".device"}, "must be set");
+  EXPECT_THAT(std::string(violations.ToStatus().message()),
+              HasSubstr("pasid_binding.spec.device: must be set"));
+}
+
 TEST(FieldViolations, EmptyIsOk) { EXPECT_TRUE(FieldViolations().ToStatus().ok()); }
 
 TEST(FieldViolations, ThousandsAreListedBounded) {

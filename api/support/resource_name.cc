@@ -1,11 +1,9 @@
 #include "api/support/resource_name.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 
 namespace nestor {
 namespace {
@@ -15,13 +13,6 @@ constexpr size_t kMaxIdLength = 63;
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsHex(char c) { return IsDigit(c) || (c >= 'a' && c <= 'f'); }
-
-// [a-z0-9-], beginning with a letter, ending with a letter or digit.
-bool IsProjectId(absl::string_view id) {
-  return !id.empty() && id.size() <= kMaxIdLength && IsLower(id.front()) && id.back() != '-' &&
-         std::all_of(id.begin(), id.end(),
-                     [](char c) { return IsLower(c) || IsDigit(c) || c == '-'; });
-}
 
 // [a-z0-9.-], beginning and ending with a letter or digit, no empty label.
 bool IsHostId(absl::string_view id) {
@@ -37,20 +28,30 @@ absl::Status Malformed(absl::string_view name, absl::string_view form) {
       absl::StrCat("\"", Printable(name), "\" is not a name of the form ", form));
 }
 
-// Splits `name` into the ids between `collections`; fails unless it matches exactly.
-absl::StatusOr<std::vector<std::string>> SplitName(
-    absl::string_view name, const std::vector<absl::string_view>& collections,
+// Splits `name` into the ids between `collections`; fails unless it matches exactly. The ids
+// lie in `name`.
+template <size_t N>
+absl::StatusOr<std::array<absl::string_view, N>> SplitName(
+    absl::string_view name, const std::array<absl::string_view, N>& collections,
     absl::string_view form) {
   if (name.size() > kMaxResourceNameLength) return Malformed(name, form);
-  std::vector<absl::string_view> parts = absl::StrSplit(name, '/');
-  if (parts.size() != 2 * collections.size()) return Malformed(name, form);
-  std::vector<std::string> ids;
-  for (size_t i = 0; i < collections.size(); ++i) {
-    if (parts[2 * i] != collections[i]) return Malformed(name, form);
-    ids.emplace_back(parts[2 * i + 1]);
+  const auto parts = SplitPath<2 * N>(name);
+  if (!parts) return Malformed(name, form);
+  std::array<absl::string_view, N> ids;
+  for (size_t i = 0; i < N; ++i) {
+    if ((*parts)[2 * i] != collections[i]) return Malformed(name, form);
+    ids[i] = (*parts)[2 * i + 1];
   }
   return ids;
 }
+
+constexpr std::array<absl::string_view, 1> kHostCollections = {"hosts"};
+constexpr std::array<absl::string_view, 2> kDeviceCollections = {"hosts", "devices"};
+constexpr std::array<absl::string_view, 1> kProjectCollections = {"projects"};
+constexpr std::array<absl::string_view, 2> kVirtualMachineCollections = {"projects",
+                                                                         "virtualMachines"};
+constexpr std::array<absl::string_view, 3> kPasidBindingCollections = {
+    "projects", "virtualMachines", "pasidBindings"};
 
 constexpr absl::string_view kHostForm =
     "hosts/{host}, with {host} of 1-63 characters [a-z0-9.-] beginning and ending with a letter "
@@ -66,31 +67,38 @@ constexpr absl::string_view kPasidBindingForm =
 
 }  // namespace
 
+// [a-z0-9-], beginning with a letter, ending with a letter or digit.
+bool IsProjectResourceId(absl::string_view id) {
+  return !id.empty() && id.size() <= kMaxIdLength && IsLower(id.front()) && id.back() != '-' &&
+         std::all_of(id.begin(), id.end(),
+                     [](char c) { return IsLower(c) || IsDigit(c) || c == '-'; });
+}
+
 absl::StatusOr<HostName> HostName::Parse(absl::string_view name) {
-  auto ids = SplitName(name, {"hosts"}, kHostForm);
+  auto ids = SplitName(name, kHostCollections, kHostForm);
   if (!ids.ok()) return ids.status();
   if (!IsHostId((*ids)[0])) return Malformed(name, kHostForm);
-  return HostName{(*ids)[0]};
+  return HostName{std::string((*ids)[0])};
 }
 
 std::string HostName::ToString() const { return absl::StrCat("hosts/", host); }
 
 absl::StatusOr<DeviceName> DeviceName::Parse(absl::string_view name) {
-  auto ids = SplitName(name, {"hosts", "devices"}, kDeviceForm);
+  auto ids = SplitName(name, kDeviceCollections, kDeviceForm);
   if (!ids.ok()) return ids.status();
   if (!IsHostId((*ids)[0]) || !IsBdf((*ids)[1])) return Malformed(name, kDeviceForm);
-  return DeviceName{(*ids)[0], (*ids)[1]};
+  return DeviceName{std::string((*ids)[0]), std::string((*ids)[1])};
 }
 
 std::string DeviceName::ToString() const { return absl::StrCat("hosts/", host, "/devices/", bdf); }
 
 absl::StatusOr<VirtualMachineName> VirtualMachineName::Parse(absl::string_view name) {
-  auto ids = SplitName(name, {"projects", "virtualMachines"}, kVirtualMachineForm);
+  auto ids = SplitName(name, kVirtualMachineCollections, kVirtualMachineForm);
   if (!ids.ok()) return ids.status();
-  if (!IsProjectId((*ids)[0]) || !IsProjectId((*ids)[1])) {
+  if (!IsProjectResourceId((*ids)[0]) || !IsProjectResourceId((*ids)[1])) {
     return Malformed(name, kVirtualMachineForm);
   }
-  return VirtualMachineName{(*ids)[0], (*ids)[1]};
+  return VirtualMachineName{std::string((*ids)[0]), std::string((*ids)[1])};
 }
 
 std::string VirtualMachineName::ToString() const {
@@ -98,16 +106,17 @@ std::string VirtualMachineName::ToString() const {
 }
 
 absl::StatusOr<PasidBindingName> PasidBindingName::Parse(absl::string_view name) {
-  auto ids = SplitName(name, {"projects", "virtualMachines", "pasidBindings"}, kPasidBindingForm);
+  auto ids = SplitName(name, kPasidBindingCollections, kPasidBindingForm);
   if (!ids.ok()) return ids.status();
-  if (!std::all_of(ids->begin(), ids->end(), IsProjectId)) {
+  if (!std::all_of(ids->begin(), ids->end(), IsProjectResourceId)) {
     return Malformed(name, kPasidBindingForm);
   }
-  return PasidBindingName{(*ids)[0], (*ids)[1], (*ids)[2]};
+  return PasidBindingName{std::string((*ids)[0]), std::string((*ids)[1]), std::string((*ids)[2])};
 }
 
 std::string PasidBindingName::ToString() const {
-  return absl::StrCat(Parent().ToString(), "/pasidBindings/", binding);
+  return absl::StrCat("projects/", project, "/virtualMachines/", virtual_machine, "/pasidBindings/",
+                      binding);
 }
 
 absl::StatusOr<std::string> ParseHostParent(absl::string_view parent) {
@@ -119,26 +128,27 @@ absl::StatusOr<std::string> ParseHostParent(absl::string_view parent) {
 
 absl::StatusOr<std::string> ParseProjectParent(absl::string_view parent) {
   constexpr absl::string_view kForm = "projects/{project} or projects/-";
-  auto ids = SplitName(parent, {"projects"}, kForm);
+  auto ids = SplitName(parent, kProjectCollections, kForm);
   if (!ids.ok()) return ids.status();
-  if ((*ids)[0] == "-") return std::string();
-  if (!IsProjectId((*ids)[0])) return Malformed(parent, kForm);
-  return (*ids)[0];
+  const absl::string_view id = ids->front();
+  if (id == "-") return std::string();
+  if (!IsProjectResourceId(id)) return Malformed(parent, kForm);
+  return std::string(id);
 }
 
 absl::StatusOr<VirtualMachineName> ParseVirtualMachineParent(absl::string_view parent) {
   constexpr absl::string_view kForm =
       "projects/{project}/virtualMachines/{virtual_machine}, where either id may be -";
-  auto ids = SplitName(parent, {"projects", "virtualMachines"}, kForm);
+  auto ids = SplitName(parent, kVirtualMachineCollections, kForm);
   if (!ids.ok()) return ids.status();
-  for (std::string& id : *ids) {
+  for (absl::string_view& id : *ids) {
     if (id == "-") {
-      id.clear();
-    } else if (!IsProjectId(id)) {
+      id = "";
+    } else if (!IsProjectResourceId(id)) {
       return Malformed(parent, kForm);
     }
   }
-  return VirtualMachineName{(*ids)[0], (*ids)[1]};
+  return VirtualMachineName{std::string((*ids)[0]), std::string((*ids)[1])};
 }
 
 bool IsBdf(absl::string_view bdf) {

@@ -5,7 +5,10 @@
 // alphabets of nestor/v1/resources.proto, so a valid name is always valid UTF-8.
 #pragma once
 
+#include <array>
+#include <optional>
 #include <string>
+
 #include "absl/strings/string_view.h"
 
 #include "absl/status/statusor.h"
@@ -56,6 +59,24 @@ struct PasidBindingName {
 absl::StatusOr<std::string> ParseHostParent(absl::string_view parent);     // hosts/{host|-}
 absl::StatusOr<std::string> ParseProjectParent(absl::string_view parent);  // projects/{p|-}
 absl::StatusOr<VirtualMachineName> ParseVirtualMachineParent(absl::string_view parent);
+
+// The parts of `text` between slashes, where there are exactly N. They lie in `text`.
+template <size_t N>
+std::optional<std::array<absl::string_view, N>> SplitPath(absl::string_view text) {
+  std::array<absl::string_view, N> parts;
+  for (size_t i = 0; i + 1 < N; ++i) {
+    const size_t slash = text.find('/');
+    if (slash == absl::string_view::npos) return std::nullopt;
+    parts[i] = text.substr(0, slash);
+    text.remove_prefix(slash + 1);
+  }
+  if (text.find('/') != absl::string_view::npos) return std::nullopt;
+  parts[N - 1] = text;
+  return parts;
+}
+
+// Whether `id` may be that of a project, a virtual machine or a binding.
+bool IsProjectResourceId(absl::string_view id);
 
 // Whether `bdf` is a PCI address in the kernel's form dddd:bb:dd.f, lower-case
 // hexadecimal, function 0-7.

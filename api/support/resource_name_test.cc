@@ -6,6 +6,7 @@
 namespace nestor {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(ResourceName, RoundTripsEveryKind) {
@@ -54,6 +55,16 @@ TEST(ResourceName, WildcardOnlyInParents) {
   EXPECT_EQ(ParseVirtualMachineParent("projects/p/virtualMachines/-")->project, "p");
   EXPECT_FALSE(ParseProjectParent("projects/..").ok());
   EXPECT_FALSE(HostName::Parse("hosts/-").ok());
+}
+
+TEST(SplitPath, TakesExactlySoManyParts) {
+  const auto parts = SplitPath<3>("a//c");
+  ASSERT_TRUE(parts.has_value());
+  EXPECT_THAT(*parts, ElementsAre("a", "", "c"));
+  EXPECT_THAT(*SplitPath<1>(""), ElementsAre(""));
+  for (const char* other : {"", "a/b", "a/b/c/d", "a/b/c/"}) {
+    EXPECT_FALSE(SplitPath<3>(other).has_value()) << other;
+  }
 }
 
 TEST(IsBdf, AcceptsTheKernelsFormOnly) {

@@ -81,14 +81,15 @@ BindingTable::Entry* BindingTable::FindEntry(absl::string_view name) const {
 
 BindingTable::Entry& BindingTable::FindOrAdd(absl::string_view name) {
   const auto [prefix, id] = Split(name);
-  std::unique_ptr<Machine>& machine = machines_[std::string(prefix)];
+  Machine* machine = FindMachine(prefix);
   if (machine == nullptr) {
-    machine = std::make_unique<Machine>();
-    machine->prefix = std::string(prefix);
+    auto added = std::make_unique<Machine>();
+    added->prefix = std::string(prefix);
+    machine = machines_.emplace(added->prefix, std::move(added)).first->second.get();
   }
   if (auto it = machine->bindings.find(id); it != machine->bindings.end()) return **it;
   auto entry = std::make_unique<Entry>();
-  entry->machine = machine.get();
+  entry->machine = machine;
   entry->id = std::string(id);
   return **machine->bindings.insert(std::move(entry)).first;
 }

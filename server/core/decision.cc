@@ -54,6 +54,7 @@ uint64_t Fingerprint(absl::string_view bytes) {
 
 uint64_t Fingerprint(const google::protobuf::Message& message) {
   std::string bytes = message.GetDescriptor()->full_name();
+  bytes.reserve(bytes.size() + message.ByteSizeLong());
   {
     google::protobuf::io::StringOutputStream stream(&bytes);  // appends
     google::protobuf::io::CodedOutputStream coded(&stream);

@@ -39,15 +39,15 @@ bool IsLabelText(absl::string_view text, absl::string_view extra, bool lower_onl
   });
 }
 
-void CheckMetadata(const v1::Metadata& metadata, const std::string& path,
+void CheckMetadata(const v1::Metadata& metadata, const FieldPath& path,
                    FieldViolations* violations) {
-  CheckEtag(metadata.etag(), path + ".etag", violations);
+  CheckEtag(metadata.etag(), {path, ".etag"}, violations);
   if (metadata.labels_size() > kMaxLabels) {
-    violations->Add(path + ".labels", absl::StrCat("has more than ", kMaxLabels, " entries"));
+    violations->Add({path, ".labels"}, absl::StrCat("has more than ", kMaxLabels, " entries"));
     return;
   }
   for (const auto& [key, value] : metadata.labels()) {
-    const std::string field = absl::StrCat(path, ".labels[", Printable(key), "]");
+    const std::string field = absl::StrCat(path.ToString(), ".labels[", Printable(key), "]");
     if (key.empty() || key.size() > kMaxLabelText || !absl::ascii_islower(key[0]) ||
         !IsLabelText(key, "._/-", true)) {
       violations->Add(field, "a key is 1-63 characters [a-z0-9._/-] starting with a letter");
@@ -58,7 +58,7 @@ void CheckMetadata(const v1::Metadata& metadata, const std::string& path,
   }
 }
 
-void CheckDevices(const v1::Placement& placement, const std::string& path,
+void CheckDevices(const v1::Placement& placement, const FieldPath& path,
                   FieldViolations* violations) {
   if (placement.devices_size() > kMaxDevices) {
     violations->Add(path, absl::StrCat("has more than ", kMaxDevices, " devices"));
@@ -67,7 +67,7 @@ void CheckDevices(const v1::Placement& placement, const std::string& path,
   std::set<std::string> seen;
   for (int i = 0; i < placement.devices_size(); ++i) {
     const std::string& device = placement.devices(i);
-    const std::string field = absl::StrCat(path, "[", i, "]");
+    const std::string field = absl::StrCat(path.ToString(), "[", i, "]");
     if (!IsBdf(device)) {
       violations->Add(field, "is no PCI address like 0000:3b:00.0");
     } else if (!seen.insert(device).second) {
@@ -76,36 +76,36 @@ void CheckDevices(const v1::Placement& placement, const std::string& path,
   }
 }
 
-void CheckPasid(uint32_t pasid, const std::string& field, FieldViolations* violations) {
+void CheckPasid(uint32_t pasid, const FieldPath& field, FieldViolations* violations) {
   if (pasid < 1 || pasid > kMaxPasid) {
     violations->Add(field, absl::StrCat("must be between 1 and ", kMaxPasid,
                                         "; PASID 0 belongs to requests without PASID"));
   }
 }
 
-void CheckTarget(const v1::PasidBindingSpec& spec, const std::string& path, bool whole,
+void CheckTarget(const v1::PasidBindingSpec& spec, const FieldPath& path, bool whole,
                  FieldViolations* violations) {
   switch (spec.target_case()) {
     case v1::PasidBindingSpec::kRid:
       break;
     case v1::PasidBindingSpec::kPasid:
-      CheckPasid(spec.pasid(), path + ".pasid", violations);
+      CheckPasid(spec.pasid(), {path, ".pasid"}, violations);
       break;
     case v1::PasidBindingSpec::kAnyOf:
-      CheckPasid(spec.any_of().first(), path + ".any_of.first", violations);
-      CheckPasid(spec.any_of().last(), path + ".any_of.last", violations);
+      CheckPasid(spec.any_of().first(), {path, ".any_of.first"}, violations);
+      CheckPasid(spec.any_of().last(), {path, ".any_of.last"}, violations);
       if (spec.any_of().last() < spec.any_of().first()) {
-        violations->Add(path + ".any_of.last", "must not be below first");
+        violations->Add({path, ".any_of.last"}, "must not be below first");
       }
       break;
     case v1::PasidBindingSpec::TARGET_NOT_SET:
-      if (whole) violations->Add(path + ".target", "one of rid, pasid and any_of must be set");
+      if (whole) violations->Add({path, ".target"}, "one of rid, pasid and any_of must be set");
   }
 }
 
 }  // namespace
 
-void CheckName(const absl::Status& parsed, absl::string_view field, FieldViolations* violations) {
+void CheckName(const absl::Status& parsed, const FieldPath& field, FieldViolations* violations) {
   if (!parsed.ok()) violations->Add(field, parsed.message());
 }
 
@@ -115,13 +115,13 @@ void CheckRequestId(const std::string& request_id, FieldViolations* violations) 
   }
 }
 
-void CheckEtag(const std::string& etag, absl::string_view field, FieldViolations* violations) {
+void CheckEtag(const std::string& etag, const FieldPath& field, FieldViolations* violations) {
   const bool plain = std::all_of(etag.begin(), etag.end(), absl::ascii_isxdigit);
   if (etag.size() > kEtagLength || !plain)
     violations->Add(field, "is no etag that Nestor gave out");
 }
 
-void CheckEvidence(const std::string& evidence, absl::string_view field,
+void CheckEvidence(const std::string& evidence, const FieldPath& field,
                    FieldViolations* violations) {
   const bool is_printable = std::none_of(evidence.begin(), evidence.end(),
                                          [](unsigned char c) { return absl::ascii_iscntrl(c); });
@@ -169,35 +169,35 @@ void CheckVirtualMachine(const v1::VirtualMachine& machine, bool whole,
   CheckDevices(placement, "virtual_machine.spec.placement.devices", violations);
 }
 
-void CheckPageTable(const v1::PageTable& table, const std::string& path,
+void CheckPageTable(const v1::PageTable& table, const FieldPath& path,
                     FieldViolations* violations) {
   if (table.format() == v1::PageTable::FORMAT_UNSPECIFIED ||
       !v1::PageTable::Format_IsValid(table.format())) {
-    violations->Add(path + ".format", "must be VTD_S1, ARM_SMMUV3 or AMD_V2");
+    violations->Add({path, ".format"}, "must be VTD_S1, ARM_SMMUV3 or AMD_V2");
   }
   if (table.root() % kPageSize != 0) {
-    violations->Add(path + ".root", "must be a multiple of 4096 (0x1000)");
+    violations->Add({path, ".root"}, "must be a multiple of 4096 (0x1000)");
   }
   if (table.root() >> kMaxPhysicalBits != 0) {
-    violations->Add(path + ".root", "must be below 2^52");
+    violations->Add({path, ".root"}, "must be below 2^52");
   }
   if (table.address_width() != 48 && table.address_width() != 57) {
-    violations->Add(path + ".address_width", "must be 48 (4 levels) or 57 (5 levels)");
+    violations->Add({path, ".address_width"}, "must be 48 (4 levels) or 57 (5 levels)");
   }
 }
 
-void CheckPasidBinding(const v1::PasidBinding& binding, const std::string& path, bool whole,
+void CheckPasidBinding(const v1::PasidBinding& binding, const FieldPath& path, bool whole,
                        FieldViolations* violations) {
-  CheckName(PasidBindingName::Parse(binding.name()).status(), path + ".name", violations);
-  CheckMetadata(binding.metadata(), path + ".metadata", violations);
+  CheckName(PasidBindingName::Parse(binding.name()).status(), {path, ".name"}, violations);
+  CheckMetadata(binding.metadata(), {path, ".metadata"}, violations);
   const v1::PasidBindingSpec& spec = binding.spec();
   if ((whole || !spec.device().empty()) && !IsBdf(spec.device())) {
-    violations->Add(path + ".spec.device", "must be a PCI address like 0000:3b:00.0");
+    violations->Add({path, ".spec.device"}, "must be a PCI address like 0000:3b:00.0");
   }
-  CheckTarget(spec, path + ".spec", whole, violations);
-  if (whole) CheckPageTable(spec.page_table(), path + ".spec.page_table", violations);
+  CheckTarget(spec, {path, ".spec"}, whole, violations);
+  if (whole) CheckPageTable(spec.page_table(), {path, ".spec.page_table"}, violations);
   if (!spec.vm_instance().empty() && !IsUuid(spec.vm_instance())) {
-    violations->Add(path + ".spec.vm_instance", "must be empty or a UUID from status.vm_instance");
+    violations->Add({path, ".spec.vm_instance"}, "must be empty or a UUID from status.vm_instance");
   }
 }
 

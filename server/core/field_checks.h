@@ -16,12 +16,12 @@
 namespace nestor::server {
 
 // `parsed` is the status of parsing the name.
-void CheckName(const absl::Status& parsed, absl::string_view field, FieldViolations* violations);
+void CheckName(const absl::Status& parsed, const FieldPath& field, FieldViolations* violations);
 // Empty, or a UUID.
 void CheckRequestId(const std::string& request_id, FieldViolations* violations);
-void CheckEtag(const std::string& etag, absl::string_view field, FieldViolations* violations);
+void CheckEtag(const std::string& etag, const FieldPath& field, FieldViolations* violations);
 // What a person gives as the reason for an act: must be there, and can be shown as it is.
-void CheckEvidence(const std::string& evidence, absl::string_view field,
+void CheckEvidence(const std::string& evidence, const FieldPath& field,
                    FieldViolations* violations);
 void CheckMask(const google::protobuf::FieldMask& mask,
                const std::vector<absl::string_view>& allowed, FieldViolations* violations);
@@ -33,9 +33,8 @@ void CheckHost(const v1::Host& host, FieldViolations* violations);
 // `whole`: it is created, so all that is required must be there; else what is given counts.
 void CheckVirtualMachine(const v1::VirtualMachine& machine, bool whole,
                          FieldViolations* violations);
-void CheckPasidBinding(const v1::PasidBinding& binding, const std::string& path, bool whole,
+void CheckPasidBinding(const v1::PasidBinding& binding, const FieldPath& path, bool whole,
                        FieldViolations* violations);
-void CheckPageTable(const v1::PageTable& table, const std::string& path,
-                    FieldViolations* violations);
+void CheckPageTable(const v1::PageTable& table, const FieldPath& path, FieldViolations* violations);
 
 }  // namespace nestor::server

@@ -16,51 +16,63 @@
 #include "server/core/timeline.h"
 
 namespace nestor::server {
+namespace {
+
+template <typename Keyed>
+bool HaveSameKey(const Keyed& a, const Keyed& b) {
+  return a.key == b.key;
+}
+
+// What has the same key stays in its order.
+template <typename Keyed>
+void SortByKey(std::vector<Keyed>& items) {
+  std::stable_sort(items.begin(), items.end(),
+                   [](const Keyed& a, const Keyed& b) { return a.key < b.key; });
+}
+
+}  // namespace
 
 google::protobuf::Timestamp IntentDraft::now() const { return ToTimestamp(now_); }
 
-void IntentDraft::RelyOn(const std::string& key, int64_t revision) {
-  compares_.try_emplace(key, Compare::Unchanged(key, revision));
+void IntentDraft::RelyOn(std::string key, int64_t revision) {
+  compares_.push_back(Compare::Unchanged(std::move(key), revision));
 }
 
 void IntentDraft::RelyOnRange(const std::string& begin, const std::string& end) {
-  compares_.try_emplace(begin, Compare::RangeUnchanged(begin, end, view_.head_revision()));
+  compares_.push_back(Compare::RangeUnchanged(begin, end, view_.head_revision()));
 }
 
-void IntentDraft::Put(const std::string& key, const google::protobuf::Message& row) {
-  deletes_.erase(key);
-  puts_[key] = row.SerializeAsString();
+void IntentDraft::Put(std::string key, const google::protobuf::Message& row) {
+  changes_.push_back({std::move(key), row.SerializeAsString()});
 }
 
-void IntentDraft::Delete(const std::string& key) {
-  puts_.erase(key);
-  deletes_.insert(key);
-}
+void IntentDraft::Delete(std::string key) { changes_.push_back({std::move(key), std::nullopt}); }
 
 absl::Status IntentDraft::ClaimDevice(const std::string& host, const std::string& bdf,
                                       const std::string& holder) {
   const ClaimRecord claim = view_.DeviceClaim(host, bdf);
   if (!claim.holder.empty()) return errors::DeviceInUse(bdf, claim.holder);
-  const std::string key = keys::DeviceClaim(host, bdf);
+  std::string key = keys::DeviceClaim(host, bdf);
   RelyOn(key, 0);
   storage::v1::ClaimRow row;
   row.set_holder(holder);
-  Put(key, row);
+  Put(std::move(key), row);
   return absl::OkStatus();
 }
 
 absl::Status IntentDraft::ClaimPasid(const std::string& host, const std::string& bdf,
                                      uint32_t pasid, const std::string& holder) {
-  ClaimRecord claim = claimed_[host].Find(bdf, pasid);
+  PasidIndex& claimed = claimed_[host];
+  ClaimRecord claim = claimed.Find(bdf, pasid);
   const bool released = !released_[host].Find(bdf, pasid).holder.empty();
   if (claim.holder.empty() && !released) claim = view_.PasidClaim(host, bdf, pasid);
   if (!claim.holder.empty()) return errors::PasidInUse(bdf, pasid, claim.holder);
-  const std::string key = keys::PasidClaim(host, bdf, pasid);
+  std::string key = keys::PasidClaim(host, bdf, pasid);
   if (!released) RelyOn(key, 0);
   storage::v1::ClaimRow row;
   row.set_holder(holder);
-  Put(key, row);
-  claimed_[host].Insert(bdf, pasid, {holder, 0});
+  Put(std::move(key), row);
+  claimed.Insert(bdf, pasid, {holder, 0});
   return absl::OkStatus();
 }
 
@@ -101,8 +113,7 @@ absl::StatusOr<uint32_t> IntentDraft::PickPasid(const std::string& host, const s
   pasid = NextFree(host, "", pasid, true);
   if (pasid <= last) {
     for (const auto& [other, owner] : view_.ClaimsOf(host).devices) {
-      const std::string key = keys::PasidClaim(host, other, pasid);
-      RelyOn(key, view_.PasidClaim(host, other, pasid).revision);
+      RelyOn(keys::PasidClaim(host, other, pasid), view_.PasidClaim(host, other, pasid).revision);
     }
     return pasid;
   }
@@ -118,12 +129,23 @@ Decision IntentDraft::Finish(std::shared_ptr<google::protobuf::Message> reply) &
   Decision decision;
   decision.reply = std::move(reply);
   // What changes nothing relies on nothing.
-  if (puts_.empty() && deletes_.empty()) return decision;
-  for (auto& [key, compare] : compares_) {
-    decision.transaction.compares.push_back(std::move(compare));
+  if (changes_.empty()) return decision;
+  Transaction& transaction = decision.transaction;
+  // The first reliance on a key stands, and the last change.
+  SortByKey(compares_);
+  compares_.erase(std::unique(compares_.begin(), compares_.end(), HaveSameKey<Compare>),
+                  compares_.end());
+  transaction.compares = std::move(compares_);
+  SortByKey(changes_);
+  for (size_t i = 0; i < changes_.size(); ++i) {
+    auto& [key, row] = changes_[i];
+    if (i + 1 < changes_.size() && key == changes_[i + 1].key) continue;
+    if (row.has_value()) {
+      transaction.puts.emplace_back(std::move(key), *std::move(row));
+    } else {
+      transaction.deletes.push_back(std::move(key));
+    }
   }
-  for (auto& [key, row] : puts_) decision.transaction.puts.emplace_back(key, std::move(row));
-  decision.transaction.deletes.assign(deletes_.begin(), deletes_.end());
   return decision;
 }
 

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <map>
-#include <set>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "absl/container/btree_map.h"
-#include "absl/container/btree_set.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "api/support/errors.h"
 #include "api/support/resource_name.h"
 #include "server/core/decision.h"
 #include "server/core/view.h"
@@ -33,10 +34,11 @@ class IntentDraft {
   google::protobuf::Timestamp now() const;
 
   // The decision holds only while `key` is as it was at `revision` (0: absent).
-  void RelyOn(const std::string& key, int64_t revision);
+  void RelyOn(std::string key, int64_t revision);
   void RelyOnRange(const std::string& begin, const std::string& end);
-  void Put(const std::string& key, const google::protobuf::Message& row);
-  void Delete(const std::string& key);
+  // The last word on a key counts.
+  void Put(std::string key, const google::protobuf::Message& row);
+  void Delete(std::string key);
 
   // Claims, for `holder` (a resource name). DEVICE_IN_USE; PASID_IN_USE.
   absl::Status ClaimDevice(const std::string& host, const std::string& bdf,
@@ -55,15 +57,21 @@ class IntentDraft {
   Decision Finish(std::shared_ptr<google::protobuf::Message> reply) &&;
 
  private:
+  // Of one key; no row: deleted.
+  struct Change {
+    std::string key;
+    std::optional<std::string> row;
+  };
+
   // The lowest PASID from `first` on that is free on the device, or (empty bdf) on the whole
   // host, after this draft and, if `wait`, after the transactions on their way.
   uint32_t NextFree(const std::string& host, const std::string& bdf, uint32_t first, bool wait);
 
   const View& view_;
   const absl::Time now_;
-  absl::btree_map<std::string, Compare> compares_;
-  absl::btree_map<std::string, std::string> puts_;
-  absl::btree_set<std::string> deletes_;
+  // As they were asked for; Finish settles what is said of a key twice.
+  std::vector<Compare> compares_;
+  std::vector<Change> changes_;
   // In this draft, by host.
   std::map<std::string, PasidIndex> claimed_;
   std::map<std::string, PasidIndex> released_;
@@ -132,13 +140,13 @@ absl::StatusOr<v1::PasidBinding> DraftMoveBinding(IntentDraft& draft, const Mach
 void DraftRelease(IntentDraft& draft, const std::string& machine);
 // The PASID that the binding will hold, claimed; 0 for RID, which claims the device's PASID 0.
 absl::StatusOr<uint32_t> ClaimTarget(IntentDraft& draft, const MachineContext& machine,
-                                     const std::string& path, const v1::PasidBinding& wanted);
+                                     const FieldPath& path, const v1::PasidBinding& wanted);
 
 // Bindings, shared by the single methods, the batches and Apply. `path` is the request's path
 // of the binding, e.g. "requests[3].pasid_binding". Each puts into the draft and returns the
 // binding as it will be.
 absl::StatusOr<v1::PasidBinding> DraftCreate(IntentDraft& draft, const MachineContext& machine,
-                                             const UidSource& uids, const std::string& path,
+                                             const UidSource& uids, const FieldPath& path,
                                              const v1::PasidBinding& wanted);
 // `changed` says whether anything is written.
 absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::string& path,

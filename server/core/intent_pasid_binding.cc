@@ -45,7 +45,7 @@ uint32_t HighestPasid(const MachineContext& machine, const std::string& bdf) {
 }  // namespace
 
 absl::StatusOr<uint32_t> ClaimTarget(IntentDraft& draft, const MachineContext& machine,
-                                     const std::string& path, const v1::PasidBinding& wanted) {
+                                     const FieldPath& path, const v1::PasidBinding& wanted) {
   const v1::PasidBindingSpec& spec = wanted.spec();
   const std::string& bdf = spec.device();
   uint32_t pasid = 0;
@@ -56,7 +56,8 @@ absl::StatusOr<uint32_t> ClaimTarget(IntentDraft& draft, const MachineContext& m
     }
     const uint32_t lowest_wanted = spec.has_pasid() ? spec.pasid() : spec.any_of().first();
     if (lowest_wanted > highest) {
-      return errors::FieldInvalid(path + (spec.has_pasid() ? ".spec.pasid" : ".spec.any_of.first"),
+      const FieldPath field(path, spec.has_pasid() ? ".spec.pasid" : ".spec.any_of.first");
+      return errors::FieldInvalid(field.ToString(),
                                   absl::StrCat("device ", bdf, " takes PASIDs 1 to ", highest));
     }
     pasid = spec.pasid();
@@ -106,7 +107,7 @@ void MergeMask(const google::protobuf::FieldMask& mask, const v1::PasidBinding& 
 }  // namespace
 
 absl::StatusOr<v1::PasidBinding> DraftCreate(IntentDraft& draft, const MachineContext& machine,
-                                             const UidSource& uids, const std::string& path,
+                                             const UidSource& uids, const FieldPath& path,
                                              const v1::PasidBinding& wanted) {
   ASSIGN_OR_RETURN(const PasidBindingName name, PasidBindingName::Parse(wanted.name()));
   if (const auto present = draft.view().FindPasidBinding(wanted.name())) {
@@ -125,9 +126,9 @@ absl::StatusOr<v1::PasidBinding> DraftCreate(IntentDraft& draft, const MachineCo
   record.row.set_effective_pasid(pasid);
   *record.row.mutable_metadata() = NewRowMetadata(draft, uids(), wanted.metadata());
   *record.row.mutable_spec() = wanted.spec();
-  const std::string key = keys::PasidBinding(name);
+  std::string key = keys::PasidBinding(name);
   draft.RelyOn(key, 0);
-  draft.Put(key, record.row);
+  draft.Put(std::move(key), record.row);
   return RenderPasidBinding(wanted.name(), record);
 }
 
@@ -144,9 +145,9 @@ absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::stri
   if (!*changed) return RenderPasidBinding(wanted.name(), record);
   RETURN_IF_ERROR(CheckNotFenced(draft, HostOfBinding(draft.view(), wanted.name())));
   record.revision = 0;
-  const std::string key = keys::PasidBinding(*PasidBindingName::Parse(wanted.name()));
+  std::string key = keys::PasidBinding(*PasidBindingName::Parse(wanted.name()));
   draft.RelyOn(key, stored->revision);
-  draft.Put(key, record.row);
+  draft.Put(std::move(key), record.row);
   return RenderPasidBinding(wanted.name(), record);
 }
 
@@ -232,7 +233,7 @@ absl::StatusOr<Decision> BatchCreatePasidBindings(
       if (!machine.ok()) return At(path, machine.status());
       known = machines.emplace(name.Parent(), *std::move(machine)).first;
     }
-    auto binding = DraftCreate(draft, known->second, uids, path + ".pasid_binding", *wanted[i]);
+    auto binding = DraftCreate(draft, known->second, uids, {path, ".pasid_binding"}, *wanted[i]);
     if (!binding.ok()) return At(path, binding.status());
     *reply->mutable_pasid_bindings(i) = *std::move(binding);
   }

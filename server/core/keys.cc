@@ -1,7 +1,8 @@
 #include "server/core/keys.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -11,6 +12,14 @@
 #include "absl/strings/strip.h"
 
 namespace nestor::server::keys {
+namespace {
+
+template <size_t N>
+bool AreProjectResourceIds(const std::optional<std::array<absl::string_view, N>>& ids) {
+  return ids && std::all_of(ids->begin(), ids->end(), IsProjectResourceId);
+}
+
+}  // namespace
 
 std::string Host(absl::string_view host) { return absl::StrCat("h/", host); }
 
@@ -43,7 +52,7 @@ std::string PasidBindingsOf(const VirtualMachineName& name) {
 }
 
 std::string PasidClaim(absl::string_view host, absl::string_view bdf, uint32_t pasid) {
-  return absl::StrFormat("p/%s/%s/%08x", host, bdf, pasid);
+  return absl::StrCat("p/", host, "/", bdf, "/", absl::Hex(pasid, absl::kZeroPad8));
 }
 
 std::string DeviceClaim(absl::string_view host, absl::string_view bdf) {
@@ -64,15 +73,18 @@ std::string Request(absl::string_view scope, absl::string_view request_id) {
 }
 
 std::string VirtualMachineNameOf(absl::string_view rest) {
-  const std::vector<absl::string_view> ids = absl::StrSplit(rest, '/');
-  if (ids.size() != 2) return "";
-  return VirtualMachineName{std::string(ids[0]), std::string(ids[1])}.ToString();
+  const auto ids = SplitPath<2>(rest);
+  if (!ids) return "";
+  const auto [project, machine] = *ids;
+  return absl::StrCat("projects/", project, "/virtualMachines/", machine);
 }
 
 std::string PasidBindingNameOf(absl::string_view rest) {
-  const std::vector<absl::string_view> ids = absl::StrSplit(rest, '/');
-  if (ids.size() != 3) return "";
-  return PasidBindingName{std::string(ids[0]), std::string(ids[1]), std::string(ids[2])}.ToString();
+  const auto ids = SplitPath<3>(rest);
+  if (!ids) return "";
+  const auto [project, machine, binding] = *ids;
+  return absl::StrCat("projects/", project, "/virtualMachines/", machine, "/pasidBindings/",
+                      binding);
 }
 
 std::pair<std::string, std::string> ParseDeparture(absl::string_view key) {
@@ -83,11 +95,10 @@ std::pair<std::string, std::string> ParseDeparture(absl::string_view key) {
 
 std::optional<PasidClaimKey> ParsePasidClaim(absl::string_view key) {
   if (!absl::ConsumePrefix(&key, "p/")) return std::nullopt;
-  const std::vector<absl::string_view> parts = absl::StrSplit(key, '/');
-  PasidClaimKey parsed;
-  if (parts.size() != 3 || !absl::SimpleHexAtoi(parts[2], &parsed.pasid)) return std::nullopt;
-  parsed.host = std::string(parts[0]);
-  parsed.bdf = std::string(parts[1]);
+  const auto parts = SplitPath<3>(key);
+  if (!parts) return std::nullopt;
+  PasidClaimKey parsed{(*parts)[0], (*parts)[1]};
+  if (!absl::SimpleHexAtoi((*parts)[2], &parsed.pasid)) return std::nullopt;
   return parsed;
 }
 
@@ -108,12 +119,11 @@ bool IsKey(absl::string_view key) {
     return HostName::Parse(absl::StrCat("hosts/", rest)).ok();
   }
   if (kind == "od" || kind == "d") {
-    const std::vector<std::string> ids = absl::StrSplit(rest, '/');
-    return ids.size() == 2 && DeviceName::Parse(DeviceName{ids[0], ids[1]}.ToString()).ok();
+    const auto ids = SplitPath<2>(rest);
+    return ids && HostName::Parse(absl::StrCat("hosts/", (*ids)[0])).ok() && IsBdf((*ids)[1]);
   }
-  if (kind == "v" || kind == "ov")
-    return VirtualMachineName::Parse(VirtualMachineNameOf(rest)).ok();
-  if (kind == "b" || kind == "ob") return PasidBindingName::Parse(PasidBindingNameOf(rest)).ok();
+  if (kind == "v" || kind == "ov") return AreProjectResourceIds(SplitPath<2>(rest));
+  if (kind == "b" || kind == "ob") return AreProjectResourceIds(SplitPath<3>(rest));
   if (kind == "m") {
     const auto [host, machine] = ParseDeparture(key);
     return HostName::Parse(absl::StrCat("hosts/", host)).ok() &&

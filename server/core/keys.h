@@ -45,10 +45,10 @@ std::pair<std::string, std::string> ParseDeparture(absl::string_view key);
 // The revision of a RunEnd key; nothing where `key` is no such key.
 std::optional<int64_t> ParseRunEnd(absl::string_view key);
 
-// The parts of a PasidClaim key.
+// The parts of a PasidClaim key. They lie in it.
 struct PasidClaimKey {
-  std::string host;
-  std::string bdf;
+  absl::string_view host;
+  absl::string_view bdf;
   uint32_t pasid = 0;
 };
 // Nothing where `key` is no such key.

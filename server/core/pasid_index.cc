@@ -16,7 +16,9 @@ void PasidIndex::Insert(absl::string_view bdf, uint32_t pasid, const ClaimRecord
   if (is_new_device) devices_.emplace_back(bdf);
   const absl::string_view holder = claim.holder;
   const size_t id = holder.rfind('/') + 1;  // 0 where there is no slash
-  const auto parent = parents_.try_emplace(std::string(holder.substr(0, id)), 0).first;
+  auto parent = parents_.find(holder.substr(0, id));
+  if (parent == parents_.end())
+    parent = parents_.try_emplace(std::string(holder.substr(0, id))).first;
   ++parent->second;
   const auto [it, is_new] = claims_.try_emplace({pasid, device->second});
   if (!is_new) ForgetHolder(it->second);

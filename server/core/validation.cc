@@ -21,13 +21,12 @@ constexpr int64_t kMaxWaitSeconds = 300;
 
 // What belongs to a batch and not to one request of it.
 template <typename Request>
-void CheckPartOfBatch(const Request& request, const std::string& path,
-                      FieldViolations* violations) {
+void CheckPartOfBatch(const Request& request, const FieldPath& path, FieldViolations* violations) {
   if (!request.request_id().empty()) {
-    violations->Add(path + ".request_id", "belongs to the batch, not to one of it");
+    violations->Add({path, ".request_id"}, "belongs to the batch, not to one of it");
   }
   if (request.validate_only()) {
-    violations->Add(path + ".validate_only", "belongs to the batch, not to one of it");
+    violations->Add({path, ".validate_only"}, "belongs to the batch, not to one of it");
   }
 }
 
@@ -183,9 +182,9 @@ absl::Status Validate(const v1::ApplyVirtualMachineRequest& request) {
     CheckPasidBinding(binding, path, true, &violations);
     auto name = PasidBindingName::Parse(binding.name());
     if (name.ok() && name->Parent().ToString() != request.virtual_machine().name()) {
-      violations.Add(path + ".name", "must lie under virtual_machine.name");
+      violations.Add({path, ".name"}, "must lie under virtual_machine.name");
     } else if (!seen.insert(binding.name()).second) {
-      violations.Add(path + ".name", "is in the request twice");
+      violations.Add({path, ".name"}, "is in the request twice");
     }
   }
   return violations.ToStatus();
@@ -243,7 +242,7 @@ absl::Status Validate(const v1::BatchCreatePasidBindingsRequest& request) {
   if (!CheckBatch(request, &violations)) return violations.ToStatus();
   for (int i = 0; i < request.requests_size(); ++i) {
     const std::string path = absl::StrCat("requests[", i, "]");
-    CheckPasidBinding(request.requests(i).pasid_binding(), path + ".pasid_binding", true,
+    CheckPasidBinding(request.requests(i).pasid_binding(), {path, ".pasid_binding"}, true,
                       &violations);
     CheckPartOfBatch(request.requests(i), path, &violations);
   }
@@ -256,8 +255,8 @@ absl::Status Validate(const v1::BatchDeletePasidBindingsRequest& request) {
   for (int i = 0; i < request.requests_size(); ++i) {
     const v1::DeletePasidBindingRequest& one = request.requests(i);
     const std::string path = absl::StrCat("requests[", i, "]");
-    CheckName(PasidBindingName::Parse(one.name()).status(), path + ".name", &violations);
-    CheckEtag(one.etag(), path + ".etag", &violations);
+    CheckName(PasidBindingName::Parse(one.name()).status(), {path, ".name"}, &violations);
+    CheckEtag(one.etag(), {path, ".etag"}, &violations);
     CheckPartOfBatch(one, path, &violations);
   }
   return violations.ToStatus();

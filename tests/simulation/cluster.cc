@@ -217,7 +217,7 @@ void Cluster::JudgeCommit(const server::Transaction& transaction) {
     if (disk_.content().rows.contains(key)) {
       judge_.Violated("no PASID is given twice", key);
     }
-    auto host = hosts_.find(claim->host);
+    auto host = hosts_.find(std::string(claim->host));
     if (host == hosts_.end()) continue;
     for (const kernel::SimBinding& binding : host->second->Bindings()) {
       if (binding.bdf != claim->bdf || binding.pasid != claim->pasid) continue;
