@@ -17,7 +17,7 @@ absl::Status Changed(absl::string_view key, int64_t actual, int64_t expected) {
 
 }  // namespace
 
-absl::StatusOr<int64_t> CommitGroup::Add(const Transaction& transaction) {
+absl::StatusOr<int64_t> CommitGroup::Add(Transaction transaction) {
   RETURN_IF_ERROR(LoadStates(transaction));
   for (const Compare& compare : transaction.compares) RETURN_IF_ERROR(Check(compare));
   const bool changes = !transaction.puts.empty() ||
@@ -27,8 +27,9 @@ absl::StatusOr<int64_t> CommitGroup::Add(const Transaction& transaction) {
                                    });
   if (!changes) return head_.revision;
   CommittedTransaction commit{++head_.revision, {}};
-  for (const auto& [key, value] : transaction.puts) Put(key, value, commit);
-  for (const std::string& key : transaction.deletes) Delete(key, commit);
+  commit.events.reserve(transaction.puts.size() + transaction.deletes.size());
+  for (auto& [key, value] : transaction.puts) Put(std::move(key), std::move(value), commit);
+  for (std::string& key : transaction.deletes) Delete(std::move(key), commit);
   synced_ = synced_ || transaction.durability == Durability::kSynced;
   committed_.push_back(std::move(commit));
   return head_.revision;
@@ -91,8 +92,7 @@ absl::Status CommitGroup::CheckRangeUnchanged(const Compare& compare) {
   return result;
 }
 
-void CommitGroup::Put(const std::string& key, const std::string& value,
-                      CommittedTransaction& commit) {
+void CommitGroup::Put(std::string key, std::string value, CommittedTransaction& commit) {
   KeyState& state = states_.find(key)->second;
   CountOut(state);
   std::string stored_key = DataKey(key);
@@ -101,16 +101,16 @@ void CommitGroup::Put(const std::string& key, const std::string& value,
   ++head_.rows;
   head_.checksum_sum += state.checksum;
   writes_.push_back({std::move(stored_key), std::move(row), false});
-  commit.events.push_back({commit.revision, key, value});
+  commit.events.push_back({commit.revision, std::move(key), std::move(value)});
 }
 
-void CommitGroup::Delete(const std::string& key, CommittedTransaction& commit) {
+void CommitGroup::Delete(std::string key, CommittedTransaction& commit) {
   KeyState& state = states_.find(key)->second;
   if (state.revision == 0) return;
   CountOut(state);
   state = KeyState();
   writes_.push_back({DataKey(key), "", true});
-  commit.events.push_back({commit.revision, key, std::nullopt});
+  commit.events.push_back({commit.revision, std::move(key), std::nullopt});
 }
 
 void CommitGroup::CountOut(const KeyState& state) {

@@ -31,7 +31,7 @@ class CommitGroup {
 
   // The revision that `transaction` gets if the group is written. ABORTED, or an error of
   // the reader: it is no part of the group.
-  absl::StatusOr<int64_t> Add(const Transaction& transaction);
+  absl::StatusOr<int64_t> Add(Transaction transaction);
 
   // A stored key with its new row; no row: deleted. In the order in which to write them.
   struct Write {
@@ -62,8 +62,8 @@ class CommitGroup {
   absl::Status Check(const Compare& compare);
   absl::Status CheckUnchanged(const Compare& compare);
   absl::Status CheckRangeUnchanged(const Compare& compare);
-  void Put(const std::string& key, const std::string& value, CommittedTransaction& commit);
-  void Delete(const std::string& key, CommittedTransaction& commit);
+  void Put(std::string key, std::string value, CommittedTransaction& commit);
+  void Delete(std::string key, CommittedTransaction& commit);
   void CountOut(const KeyState& state);
 
   const RowReader& reader_;

@@ -95,8 +95,8 @@ std::shared_ptr<RocksDbStore::Outcome> RocksDbStore::CommitTogether(
   outcome->transactions = std::move(transactions);
   CommitGroup group(reader_, head_);
   if (failure_.ok()) {
-    for (const auto& [transaction, done] : outcome->transactions) {
-      outcome->answers.push_back(group.Add(transaction));
+    for (auto& [transaction, done] : outcome->transactions) {
+      outcome->answers.push_back(group.Add(std::move(transaction)));
     }
     failure_ = Write(group);
   }

@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -15,7 +16,9 @@ constexpr size_t kChecksumSize = 4;
 constexpr size_t kRowHeaderSize = kRevisionSize + kChecksumSize;
 
 void AppendNumber(std::string& bytes, uint64_t number, size_t size) {
-  for (size_t i = 0; i < size; ++i) bytes.push_back(static_cast<char>(number >> (8 * i)));
+  std::array<char, sizeof(number)> little_endian;
+  for (size_t i = 0; i < size; ++i) little_endian[i] = static_cast<char>(number >> (8 * i));
+  bytes.append(little_endian.data(), size);
 }
 
 uint64_t ReadNumber(absl::string_view bytes) {

@@ -1,6 +1,7 @@
 #include "server/store/watch_hub.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -54,14 +55,15 @@ WatchHub::WatchHub(WatchHistoryLimits limits, int64_t head) : limits_(limits), c
 void WatchHub::Append(int64_t revision, std::vector<StoreEvent> events, absl::Time now) {
   std::lock_guard lock(mutex_);
   history_events_ += events.size();
-  history_.push_back({revision, now, std::move(events)});
+  history_.push_back(
+      {revision, now, std::make_shared<const std::vector<StoreEvent>>(std::move(events))});
 }
 
 void WatchHub::Deliver() {
   for (const std::shared_ptr<Watcher>& watcher : LiveWatchers()) {
     while (true) {
-      const std::vector<StoreEvent> events = NextEvents(*watcher);
-      if (events.empty() || !watcher->Notify(events)) break;
+      const auto events = NextEvents(*watcher);
+      if (events == nullptr || !watcher->Notify(*events)) break;
     }
   }
   Forget();
@@ -77,7 +79,7 @@ void WatchHub::Forget() {
   while (history_.size() > 1 && history_.front().revision <= needed_above &&
          (history_events_ > limits_.max_events ||
           history_.back().time - history_.front().time > limits_.max_age)) {
-    history_events_ -= history_.front().events.size();
+    history_events_ -= history_.front().events->size();
     compacted_ = history_.front().revision;
     history_.pop_front();
   }
@@ -95,14 +97,22 @@ std::vector<std::shared_ptr<WatchHub::Watcher>> WatchHub::LiveWatchers() {
   return live;
 }
 
-std::vector<StoreEvent> WatchHub::NextEvents(Watcher& watcher) {
+std::shared_ptr<const std::vector<StoreEvent>> WatchHub::NextEvents(Watcher& watcher) {
   std::lock_guard lock(mutex_);
   auto commit = std::upper_bound(
       history_.begin(), history_.end(), watcher.seen,
       [](int64_t seen, const Commit& candidate) { return seen < candidate.revision; });
-  std::vector<StoreEvent> events;
-  for (; commit != history_.end() && events.size() < kEventsPerCallback; ++commit) {
-    events.insert(events.end(), commit->events.begin(), commit->events.end());
+  if (commit == history_.end()) return nullptr;
+  // One commit alone, as a large one always is, needs no copy.
+  const bool alone =
+      std::next(commit) == history_.end() || commit->events->size() >= kEventsPerCallback;
+  if (alone) {
+    watcher.seen = commit->revision;
+    return commit->events;
+  }
+  auto events = std::make_shared<std::vector<StoreEvent>>();
+  for (; commit != history_.end() && events->size() < kEventsPerCallback; ++commit) {
+    events->insert(events->end(), commit->events->begin(), commit->events->end());
     watcher.seen = commit->revision;
   }
   return events;

@@ -47,14 +47,15 @@ class WatchHub {
   struct Commit {
     int64_t revision;
     absl::Time time;
-    std::vector<StoreEvent> events;
+    std::shared_ptr<const std::vector<StoreEvent>> events;
   };
   class Watcher;
   class Handle;
 
   void Forget();
   std::vector<std::shared_ptr<Watcher>> LiveWatchers();
-  std::vector<StoreEvent> NextEvents(Watcher& watcher);
+  // What the watcher has yet to see, or a first part of it; null: nothing.
+  std::shared_ptr<const std::vector<StoreEvent>> NextEvents(Watcher& watcher);
 
   const WatchHistoryLimits limits_;
   std::mutex mutex_;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "api/support/errors.h"
@@ -54,6 +55,22 @@ TEST(WatchHub, CommitLargerThanTheHistoryIsStillDeliveredAndKept) {
   EXPECT_THAT(seen, ElementsAre(1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6));
   EXPECT_FALSE(hub.Watch(4, [](const auto&) {}).ok());
   EXPECT_TRUE(hub.Watch(5, [](const auto&) {}).ok());
+}
+
+TEST(WatchHub, LargeCommitBetweenSmallOnesComesOnceAndInOrder) {
+  WatchHub hub({}, 0);
+  std::vector<int64_t> seen;
+  const auto handle = hub.Watch(0, NoteIn(seen));
+  hub.Append(1, EventsOf(1), kStart);
+  hub.Append(2, EventsOf(2), kStart);
+  hub.Append(3, EventsOf(3, 2000), kStart);
+  hub.Append(4, EventsOf(4, 2000), kStart);
+  hub.Append(5, EventsOf(5), kStart);
+  hub.Deliver();
+  ASSERT_EQ(seen.size(), 4003u);
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), 3), 2000);
+  EXPECT_EQ(seen.back(), 5);
 }
 
 TEST(WatchHub, WatchBegunWhileEventsAreDeliveredMissesNone) {
