@@ -13,6 +13,7 @@
 #include "agent/running_agent.h"
 #include "agent/vfio/backend_choice.h"
 #include "agent/vfio/prepare_selection.h"
+#include "api/support/grpc_locks.h"
 #include "api/support/resource_name.h"
 #include "api/support/status_macros.h"
 #include "api/support/stop_signal.h"
@@ -183,6 +184,7 @@ int main(int argc, char** argv) {
     std::cerr << "nestor-agent: " << status.message() << "\n";
     return 2;
   }
+  nestor::StopNotingOrderOfLocks();
   const nestor::StopSignal stop_signal;
   if (absl::Status status = nestor::agent::RunAgent(config, stop_signal); !status.ok()) {
     std::cerr << "nestor-agent: " << status.message() << "\n";

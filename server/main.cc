@@ -11,6 +11,7 @@
 
 #include "api/support/clock.h"
 #include "api/support/event_loop.h"
+#include "api/support/grpc_locks.h"
 #include "api/support/log.h"
 #include "api/support/monitoring.h"
 #include "api/support/program_options.h"
@@ -175,6 +176,7 @@ int main(int argc, char** argv) {
     std::cerr << "nestor-server: " << status.message() << "\n";
     return 2;
   }
+  nestor::StopNotingOrderOfLocks();
   const nestor::StopSignal stop_signal;
   if (absl::Status status = nestor::server::Run(config, stop_signal); !status.ok()) {
     std::cerr << "nestor-server: " << status.message() << "\n";

@@ -13,10 +13,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "api/support/grpc_locks.h"
 #include "api/support/status_macros.h"
 #include "tests/bench/bind_cost.h"
 #include "tests/bench/floors.h"
 #include "tests/bench/nestor_under_test.h"
+#include "tests/bench/shim_memory.h"
 
 namespace nestor::bench {
 namespace {
@@ -87,13 +89,18 @@ absl::Status MeasureCalls(const Config& config, const std::string& directory,
     const LoopResult bare = MeasureCreates(echo_address, in_flight, time, kMachines, &echoed);
     report.Add("echo_rate" + at, absl::StrCat("echo, ", in_flight, " in flight"), bare.rate,
                "calls/s");
+    const int64_t created_before = created;
+    ASSIGN_OR_RETURN(const absl::Duration used_before, nestor.ProcessorTime());
     const LoopResult creates =
         MeasureCreates(nestor.api_address(), in_flight, time, kMachines, &created);
     if (creates.failures > 0) return absl::InternalError("creates failed");
+    ASSIGN_OR_RETURN(const absl::Duration used_after, nestor.ProcessorTime());
     report.Add("create_rate" + at, absl::StrCat("CreatePasidBinding, ", in_flight, " in flight"),
                creates.rate, "calls/s", bare.rate, "echo");
     report.Add("create_p99_us" + at, "  p99", Microseconds(creates.p99), "us",
                Microseconds(bare.p99), "echo");
+    report.Add("create_cpu_us" + at, "  processor time of the server for each",
+               Microseconds((used_after - used_before) / (created - created_before)), "us");
     report.AddRatio("create_vs_echo" + at, creates.rate / bare.rate);
     if (etcd != nullptr) {
       const LoopResult puts = etcd->MeasurePuts(in_flight, time);
@@ -127,19 +134,28 @@ absl::Status MeasureLadders(const Floors& floors, NestorUnderTest& nestor, Repor
   return absl::OkStatus();
 }
 
+// A thousand bindings each.
+int MachinesFor(const Config& config) {
+  return static_cast<int>(std::max<int64_t>(config.bindings / 1000, 1));
+}
+
 absl::Status MeasureSize(const Config& config, const std::string& directory, Report& report) {
   NestorUnderTest nestor(directory);
   RETURN_IF_ERROR(nestor.Start().status());
-  const int machines = static_cast<int>(std::max<int64_t>(config.bindings / 1000, 1));
+  const int machines = MachinesFor(config);
   RETURN_IF_ERROR(CreateMachines(nestor.api_address(), machines));
   ASSIGN_OR_RETURN(const int64_t empty, nestor.ResidentBytes());
   int64_t stored = 0;
   for (const int64_t target : {config.bindings / 100, config.bindings / 10, config.bindings}) {
+    ASSIGN_OR_RETURN(const absl::Duration used_before, nestor.ProcessorTime());
     ASSIGN_OR_RETURN(const absl::Duration time,
-                     nestor.CreateBatches(stored, target - stored, machines));
+                     CreateBatches(nestor.api_address(), stored, target - stored, machines));
     if (target == config.bindings) {
       report.Add("batch_create_rate", "BatchCreatePasidBindings, 1000 a batch",
                  static_cast<double>(target - stored) / absl::ToDoubleSeconds(time), "bindings/s");
+      ASSIGN_OR_RETURN(const absl::Duration used_after, nestor.ProcessorTime());
+      report.Add("batch_create_cpu_us", "  processor time of the server for each binding",
+                 Microseconds((used_after - used_before) / (target - stored)), "us");
     }
     stored = target;
     ASSIGN_OR_RETURN(const int64_t now, nestor.ResidentBytes());
@@ -168,6 +184,19 @@ int RunCreates(const std::string& address, const Config& config) {
   return made.ok() && result.failures == 0 ? 0 : 1;
 }
 
+int RunBatches(const std::string& address, const Config& config) {
+  const int machines = MachinesFor(config);
+  const absl::Status made = CreateMachines(address, machines);
+  const auto time = made.ok() ? CreateBatches(address, 0, config.bindings, machines) : made;
+  if (!time.ok()) {
+    std::cerr << time.status() << "\n";
+    return 1;
+  }
+  std::cout << absl::StrFormat("%.0f bindings/s\n",
+                               static_cast<double>(config.bindings) / absl::ToDoubleSeconds(*time));
+  return 0;
+}
+
 absl::Status Run(const Config& config) {
   utsname system{};
   uname(&system);
@@ -184,6 +213,9 @@ absl::Status Run(const Config& config) {
   report.Add("bind_us", "bind, whole backend, simulated kernel", Microseconds(bind.bind), "us",
              Microseconds(bind.kernel), "the bare ioctl");
   report.AddRatio("bind_vs_ioctl", bind.bind / bind.kernel);
+  ASSIGN_OR_RETURN(const int64_t shim, MeasureShimMemory(config.directory + "/shims"));
+  report.Add("shim_private_bytes", "private memory of an idle nestor-shim",
+             static_cast<double>(shim), "bytes");
   NestorUnderTest nestor(calls);
   RETURN_IF_ERROR(nestor.Start().status());
   RETURN_IF_ERROR(CreateMachines(nestor.api_address(), kMachines));
@@ -202,6 +234,7 @@ int main(int argc, char** argv) {
   nestor::bench::Config config;
   std::string echo;
   std::string creates;
+  std::string batches;
   CLI::App app("nestor-bench: Nestor's figures, each beside what this machine does without it");
   app.footer("Runs the programs beside it. scripts/bench.sh builds everything and runs this.");
   app.add_option("--directory", config.directory, "Where data goes: on the disk to be judged")
@@ -216,9 +249,13 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--creates", creates,
                  "Only create at the server at this address, 64 in flight: for a profiler");
+  app.add_option("--batches", batches,
+                 "Only create --bindings at the server at this address, 1000 a batch, likewise");
   app.add_option("--echo", echo, "Only serve the echo on this address, until killed")->group("");
   CLI11_PARSE(app, argc, argv);
+  nestor::StopNotingOrderOfLocks();  // as the programs that are measured
   if (!creates.empty()) return nestor::bench::RunCreates(creates, config);
+  if (!batches.empty()) return nestor::bench::RunBatches(batches, config);
   if (!echo.empty()) return nestor::bench::RunEchoServer(echo);
   if (const absl::Status status = nestor::bench::Run(config); !status.ok()) {
     std::cerr << "nestor-bench: " << status << "\n";

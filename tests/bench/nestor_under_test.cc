@@ -3,12 +3,15 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <fstream>
+#include <iterator>
 #include <mutex>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -153,6 +156,35 @@ LoopResult MeasureCreates(const std::string& address, int in_flight, absl::Durat
   });
 }
 
+absl::StatusOr<absl::Duration> CreateBatches(const std::string& address, int64_t first,
+                                             int64_t count, int machines) {
+  std::atomic<int64_t> next = first;
+  std::mutex mutex;
+  absl::Status failure;
+  const absl::Time start = absl::Now();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kMaxChannels; ++i) {
+    threads.emplace_back([&, i] {
+      auto stub = v1::PasidBindingService::NewStub(Connect(address, i));
+      for (int64_t from; (from = next.fetch_add(kBatch)) < first + count;) {
+        v1::BatchCreatePasidBindingsRequest request;
+        for (int64_t number = from; number < std::min(from + kBatch, first + count); ++number) {
+          *request.add_requests() = CreateRequest(number, machines);
+        }
+        v1::BatchCreatePasidBindingsResponse response;
+        const grpc::Status status = stub->BatchCreatePasidBindings(Context(), request, &response);
+        if (status.ok()) continue;
+        std::lock_guard lock(mutex);
+        failure = FromGrpcStatus(status);
+        return;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  RETURN_IF_ERROR(failure);
+  return absl::Now() - start;
+}
+
 absl::StatusOr<absl::Duration> MeasureStreamRoundTrip(const std::string& address) {
   auto stub = v1::AgentService::NewStub(Connect(address, 0));
   Context context;
@@ -210,33 +242,19 @@ absl::StatusOr<int64_t> NestorUnderTest::ResidentBytes() const {
   return absl::NotFoundError("the server's /proc status has no VmRSS");
 }
 
-absl::StatusOr<absl::Duration> NestorUnderTest::CreateBatches(int64_t first, int64_t count,
-                                                              int machines) {
-  std::atomic<int64_t> next = first;
-  std::mutex mutex;
-  absl::Status failure;
-  const absl::Time start = absl::Now();
-  std::vector<std::thread> threads;
-  for (int i = 0; i < kMaxChannels; ++i) {
-    threads.emplace_back([&, i] {
-      auto stub = v1::PasidBindingService::NewStub(Connect(api_address(), i));
-      for (int64_t from; (from = next.fetch_add(kBatch)) < first + count;) {
-        v1::BatchCreatePasidBindingsRequest request;
-        for (int64_t number = from; number < std::min(from + kBatch, first + count); ++number) {
-          *request.add_requests() = CreateRequest(number, machines);
-        }
-        v1::BatchCreatePasidBindingsResponse response;
-        const grpc::Status status = stub->BatchCreatePasidBindings(Context(), request, &response);
-        if (status.ok()) continue;
-        std::lock_guard lock(mutex);
-        failure = FromGrpcStatus(status);
-        return;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  RETURN_IF_ERROR(failure);
-  return absl::Now() - start;
+absl::StatusOr<absl::Duration> NestorUnderTest::ProcessorTime() const {
+  std::ifstream file(absl::StrCat("/proc/", server_->pid(), "/stat"));
+  const std::string stat((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  // proc(5): utime and stime are fields 14 and 15; the name, field 2, ends with the last ')'.
+  const size_t after_name = stat.rfind(')');
+  if (after_name == std::string::npos) return absl::NotFoundError("the server has no /proc stat");
+  std::istringstream fields(stat.substr(after_name + 1));
+  std::string skipped;
+  for (int field = 3; field < 14; ++field) fields >> skipped;
+  int64_t user = 0;
+  int64_t system = 0;
+  if (!(fields >> user >> system)) return absl::InternalError("the server's stat is too short");
+  return absl::Seconds(user + system) / sysconf(_SC_CLK_TCK);
 }
 
 absl::Status NestorUnderTest::StartAgentAndGuest() {

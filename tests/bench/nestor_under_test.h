@@ -22,6 +22,11 @@ LoopResult MeasureCreates(const std::string& address, int in_flight, absl::Durat
 // Machines number 0 to `count` - 1, each on a host of its own, of which there is no agent.
 absl::Status CreateMachines(const std::string& address, int count);
 
+// Bindings number `first` to `first` + `count` - 1 over `machines` machines, in batches of 1000,
+// four at a time; how long that took.
+absl::StatusOr<absl::Duration> CreateBatches(const std::string& address, int64_t first,
+                                             int64_t count, int machines);
+
 // Round trips of one message each way on an open Sync stream of the echo: their median.
 absl::StatusOr<absl::Duration> MeasureStreamRoundTrip(const std::string& address);
 
@@ -36,10 +41,8 @@ class NestorUnderTest {
   absl::Status Stop();
   // Resident memory in bytes.
   absl::StatusOr<int64_t> ResidentBytes() const;
-
-  // Bindings number `first` to `first` + `count` - 1 over `machines` machines, in batches of
-  // 1000, four at a time; how long that took.
-  absl::StatusOr<absl::Duration> CreateBatches(int64_t first, int64_t count, int machines);
+  // What all its threads have used of the processors since Start, to 10 ms.
+  absl::StatusOr<absl::Duration> ProcessorTime() const;
 
   // From a CreatePasidBinding to the event of a Watch that says PROGRAMMED, one after the other,
   // on an agent with a simulated kernel and a guest. While it measures, other bindings are
