@@ -35,6 +35,7 @@ Cluster::Cluster(uint64_t seed, Flaw flaw)
       server_(scheduler_, disk_, flaw,
               [this](const server::Transaction& transaction) { JudgeCommit(transaction); }) {
   std::vector<std::string> ids;
+  ids.reserve(kHosts);
   for (int i = 0; i < kHosts; ++i) ids.push_back(absl::StrCat("host-", i));
   for (const std::string& id : ids) {
     hosts_[id] = std::make_unique<SimulatedHost>(scheduler_, network_, server_, judge_, flaw, id);
