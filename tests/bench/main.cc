@@ -16,7 +16,9 @@
 #include "api/support/grpc_locks.h"
 #include "api/support/status_macros.h"
 #include "tests/bench/bind_cost.h"
+#include "tests/bench/fleet.h"
 #include "tests/bench/floors.h"
+#include "tests/bench/hollow_agents.h"
 #include "tests/bench/nestor_under_test.h"
 #include "tests/bench/shim_memory.h"
 
@@ -24,12 +26,14 @@ namespace nestor::bench {
 namespace {
 
 constexpr int kMachines = 32;
+constexpr int kBindingsPerAgent = 100;
 
 struct Config {
   std::string directory = ".";
   std::string json = "bench.json";
   double seconds = 3;
   int64_t bindings = 1'000'000;
+  int agents = 1000;
 };
 
 // Collects figures and prints each when it is there.
@@ -173,6 +177,21 @@ absl::Status MeasureSize(const Config& config, const std::string& directory, Rep
   return nestor.Stop();
 }
 
+absl::Status MeasureAgents(const Config& config, const std::string& directory, Report& report) {
+  NestorUnderTest nestor(directory);
+  ASSIGN_OR_RETURN(const FleetFigures fleet,
+                   MeasureFleet(nestor, directory, config.agents, kBindingsPerAgent));
+  const std::string of =
+      absl::StrFormat("%d agents of %d bindings: ", config.agents, kBindingsPerAgent);
+  report.Add("fleet_cold_seconds", of + "cold to PROGRAMMED", absl::ToDoubleSeconds(fleet.cold),
+             "s");
+  report.Add("fleet_reconnect_seconds", "  reconnect to a restarted server",
+             absl::ToDoubleSeconds(fleet.reconnect), "s");
+  report.Add("fleet_bytes_per_agent", "  server memory per agent", fleet.bytes_per_agent, "bytes");
+  report.Add("fleet_idle_cpu", "  idle, of one core", fleet.idle_cpu, "");
+  return absl::OkStatus();
+}
+
 int RunCreates(const std::string& address, const Config& config) {
   const absl::Status made = CreateMachines(address, kMachines);
   if (!made.ok()) std::cerr << made << "\n";
@@ -197,7 +216,7 @@ int RunBatches(const std::string& address, const Config& config) {
   return 0;
 }
 
-absl::Status Run(const Config& config) {
+absl::Status Run(const Config& config, bool only_fleet) {
   utsname system{};
   uname(&system);
   std::cout << "nestor-bench on " << std::thread::hardware_concurrency() << " cores, Linux "
@@ -206,8 +225,11 @@ absl::Status Run(const Config& config) {
   Floors floors;
   const std::string calls = config.directory + "/calls";
   const std::string size = config.directory + "/size";
+  const std::string fleet = config.directory + "/fleet";
   std::filesystem::create_directories(calls);
   std::filesystem::create_directories(size);
+  std::filesystem::create_directories(fleet);
+  if (only_fleet) return MeasureAgents(config, fleet, report);
   RETURN_IF_ERROR(MeasureDisk(config, calls, report, &floors));
   ASSIGN_OR_RETURN(const BindCost bind, MeasureBind());
   report.Add("bind_us", "bind, whole backend, simulated kernel", Microseconds(bind.bind), "us",
@@ -223,6 +245,7 @@ absl::Status Run(const Config& config) {
   RETURN_IF_ERROR(MeasureLadders(floors, nestor, report));
   RETURN_IF_ERROR(nestor.Stop());
   RETURN_IF_ERROR(MeasureSize(config, size, report));
+  RETURN_IF_ERROR(MeasureAgents(config, fleet, report));
   report.Write(config.json);
   return absl::OkStatus();
 }
@@ -235,6 +258,10 @@ int main(int argc, char** argv) {
   std::string echo;
   std::string creates;
   std::string batches;
+  std::string hollow;
+  int hollow_first = 0;
+  int hollow_count = 1;
+  bool only_fleet = false;
   CLI::App app("nestor-bench: Nestor's figures, each beside what this machine does without it");
   app.footer("Runs the programs beside it. scripts/bench.sh builds everything and runs this.");
   app.add_option("--directory", config.directory, "Where data goes: on the disk to be judged")
@@ -247,6 +274,14 @@ int main(int argc, char** argv) {
   app.add_option("--bindings", config.bindings, "Most bindings that memory is measured with")
       ->check(CLI::Range(1000, 10'000'000))
       ->capture_default_str();
+  app.add_option("--agents", config.agents,
+                 "Agents, each of 100 bindings, that a fleet is measured with")
+      ->check(CLI::Range(4, 100'000))
+      ->capture_default_str();
+  app.add_flag("--only-fleet", only_fleet, "Measure the fleet alone");
+  app.add_option("--hollow", hollow, "Only be agents of the server at this address")->group("");
+  app.add_option("--hollow-first", hollow_first, "The first one's number")->group("");
+  app.add_option("--hollow-count", hollow_count, "How many")->group("");
   app.add_option("--creates", creates,
                  "Only create at the server at this address, 64 in flight: for a profiler");
   app.add_option("--batches", batches,
@@ -256,8 +291,9 @@ int main(int argc, char** argv) {
   nestor::StopNotingOrderOfLocks();  // as the programs that are measured
   if (!creates.empty()) return nestor::bench::RunCreates(creates, config);
   if (!batches.empty()) return nestor::bench::RunBatches(batches, config);
+  if (!hollow.empty()) return nestor::bench::RunHollowAgents(hollow, hollow_first, hollow_count);
   if (!echo.empty()) return nestor::bench::RunEchoServer(echo);
-  if (const absl::Status status = nestor::bench::Run(config); !status.ok()) {
+  if (const absl::Status status = nestor::bench::Run(config, only_fleet); !status.ok()) {
     std::cerr << "nestor-bench: " << status << "\n";
     return 1;
   }

@@ -257,6 +257,23 @@ absl::StatusOr<absl::Duration> NestorUnderTest::ProcessorTime() const {
   return absl::Seconds(user + system) / sysconf(_SC_CLK_TCK);
 }
 
+absl::StatusOr<int64_t> NestorUnderTest::ProgrammedBindings() const {
+  auto stub = v1::VirtualMachineService::NewStub(Connect(api_address(), 0));
+  int64_t programmed = 0;
+  v1::ListVirtualMachinesRequest request;
+  request.set_parent("projects/-");
+  request.set_page_size(1000);
+  do {
+    v1::ListVirtualMachinesResponse response;
+    RETURN_IF_ERROR(FromGrpcStatus(stub->ListVirtualMachines(Context(), request, &response)));
+    for (const v1::VirtualMachine& machine : response.virtual_machines()) {
+      programmed += machine.status().programmed_bindings();
+    }
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return programmed;
+}
+
 absl::Status NestorUnderTest::StartAgentAndGuest() {
   agent_ = std::make_unique<testing::Process>(
       "nestor-agent",

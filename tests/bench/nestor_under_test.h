@@ -43,6 +43,8 @@ class NestorUnderTest {
   absl::StatusOr<int64_t> ResidentBytes() const;
   // What all its threads have used of the processors since Start, to 10 ms.
   absl::StatusOr<absl::Duration> ProcessorTime() const;
+  // As the API shows them.
+  absl::StatusOr<int64_t> ProgrammedBindings() const;
 
   // From a CreatePasidBinding to the event of a Watch that says PROGRAMMED, one after the other,
   // on an agent with a simulated kernel and a guest. While it measures, other bindings are
@@ -54,6 +56,7 @@ class NestorUnderTest {
   absl::StatusOr<Ladder> MeasureLadder(int rounds, double load);
 
   std::string api_address() const { return "unix:" + directory_ + "/api.sock"; }
+  std::string agent_address() const { return "unix:" + directory_ + "/agents.sock"; }
 
  private:
   absl::Status StartAgentAndGuest();
