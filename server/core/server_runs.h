@@ -3,7 +3,7 @@
 // A store that is brought back from a copy goes on from the copy's revision, and soon passes
 // what a host was told before. So the store remembers at which revision each run ended: a host
 // that was told more by that run was told it by a store that is lost
-// (docs/adr/0006-rollback-of-the-store.md).
+// (docs/adr/0005-rollback-of-the-store.md).
 #pragma once
 
 #include <cstdint>
