@@ -145,8 +145,10 @@ absl::Status CreateMachines(const std::string& address, int count) {
 
 LoopResult MeasureCreates(const std::string& address, int in_flight, absl::Duration duration,
                           int machines, std::atomic<int64_t>* next) {
+  const int channels = std::min(in_flight, kMaxChannels);
   std::vector<std::unique_ptr<v1::PasidBindingService::Stub>> stubs;
-  for (int i = 0; i < std::min(in_flight, kMaxChannels); ++i) {
+  stubs.reserve(channels);
+  for (int i = 0; i < channels; ++i) {
     stubs.push_back(v1::PasidBindingService::NewStub(Connect(address, i)));
   }
   return RunClosedLoop(in_flight, duration, [&](std::function<void(bool)> done) {
@@ -163,6 +165,7 @@ absl::StatusOr<absl::Duration> CreateBatches(const std::string& address, int64_t
   absl::Status failure;
   const absl::Time start = absl::Now();
   std::vector<std::thread> threads;
+  threads.reserve(kMaxChannels);
   for (int i = 0; i < kMaxChannels; ++i) {
     threads.emplace_back([&, i] {
       auto stub = v1::PasidBindingService::NewStub(Connect(address, i));
