@@ -94,8 +94,11 @@ absl::StatusOr<FleetFigures> MeasureFleet(NestorUnderTest& nestor, const std::st
   if (alone.held != all) return absl::InternalError("agents let go of bindings");
   RETURN_IF_ERROR(nestor.Start().status());
   ASSIGN_OR_RETURN(figures.reconnect, Until([&]() -> absl::StatusOr<bool> {
+                     // What they hold is what is wanted: welcomed, they have converged.
                      ASSIGN_OR_RETURN(const Counts counts, fleet.Count());
-                     return counts.connected == agents;
+                     if (counts.connected < agents) return false;
+                     ASSIGN_OR_RETURN(const int64_t programmed, nestor.ProgrammedBindings());
+                     return programmed == all;
                    }));
   RETURN_IF_ERROR(nestor.Stop());
   return figures;

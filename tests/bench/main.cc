@@ -216,20 +216,10 @@ int RunBatches(const std::string& address, const Config& config) {
   return 0;
 }
 
-absl::Status Run(const Config& config, bool only_fleet) {
-  utsname system{};
-  uname(&system);
-  std::cout << "nestor-bench on " << std::thread::hardware_concurrency() << " cores, Linux "
-            << system.release << ", data in " << config.directory << std::endl;
-  Report report;
+// All but the fleet.
+absl::Status MeasureServer(const Config& config, const std::string& calls, const std::string& size,
+                           Report& report) {
   Floors floors;
-  const std::string calls = config.directory + "/calls";
-  const std::string size = config.directory + "/size";
-  const std::string fleet = config.directory + "/fleet";
-  std::filesystem::create_directories(calls);
-  std::filesystem::create_directories(size);
-  std::filesystem::create_directories(fleet);
-  if (only_fleet) return MeasureAgents(config, fleet, report);
   RETURN_IF_ERROR(MeasureDisk(config, calls, report, &floors));
   ASSIGN_OR_RETURN(const BindCost bind, MeasureBind());
   report.Add("bind_us", "bind, whole backend, simulated kernel", Microseconds(bind.bind), "us",
@@ -244,7 +234,22 @@ absl::Status Run(const Config& config, bool only_fleet) {
   RETURN_IF_ERROR(MeasureCalls(config, calls, nestor, report, &floors));
   RETURN_IF_ERROR(MeasureLadders(floors, nestor, report));
   RETURN_IF_ERROR(nestor.Stop());
-  RETURN_IF_ERROR(MeasureSize(config, size, report));
+  return MeasureSize(config, size, report);
+}
+
+absl::Status Run(const Config& config, bool only_fleet) {
+  utsname system{};
+  uname(&system);
+  std::cout << "nestor-bench on " << std::thread::hardware_concurrency() << " cores, Linux "
+            << system.release << ", data in " << config.directory << std::endl;
+  Report report;
+  const std::string calls = config.directory + "/calls";
+  const std::string size = config.directory + "/size";
+  const std::string fleet = config.directory + "/fleet";
+  std::filesystem::create_directories(calls);
+  std::filesystem::create_directories(size);
+  std::filesystem::create_directories(fleet);
+  if (!only_fleet) RETURN_IF_ERROR(MeasureServer(config, calls, size, report));
   RETURN_IF_ERROR(MeasureAgents(config, fleet, report));
   report.Write(config.json);
   return absl::OkStatus();
