@@ -33,7 +33,8 @@ TEST(FieldViolations, NamesEveryFieldAndShowsTheFirst) {
 
 TEST(FieldViolations, NestedPathIsWrittenWhole) {
   FieldViolations violations;
-  const FieldPath spec("pasid_binding", ".spec");
+  const FieldPath binding("pasid_binding");
+  const FieldPath spec(binding, ".spec");
   violations.Add({spec, ".device"}, "must be set");
   EXPECT_THAT(std::string(violations.ToStatus().message()),
               HasSubstr("pasid_binding.spec.device: must be set"));
