@@ -11,6 +11,15 @@ std::string MachineOf(absl::string_view name) {
   return binding.ok() ? binding->Parent().ToString() : std::string(name);
 }
 
+void AddAbsentMachine(const std::string& name, const std::string& uid, int64_t generation,
+                      HostIntent* intent) {
+  v1::DesiredVirtualMachine& desired = intent->virtual_machines.emplace_back();
+  desired.set_name(name);
+  desired.set_uid(uid);
+  desired.set_generation(generation);
+  desired.set_absent(true);
+}
+
 // Whether the machine's host may be told of it.
 bool IsOpen(const View& view, const VirtualMachineRecord& machine) {
   return machine.leaving_host.empty() && view.FindFence(machine.host_id()) == nullptr;
@@ -36,21 +45,13 @@ HostIntent IntentOfHost(const View& view, absl::string_view host) {
 void AddDepartureIntent(const View& view, absl::string_view machine, HostIntent* intent) {
   const DepartureRecord* departure = view.FindDeparture(machine);
   if (departure == nullptr) return;
-  v1::DesiredVirtualMachine& desired = intent->virtual_machines.emplace_back();
-  desired.set_name(std::string(machine));
-  desired.set_uid(departure->row.uid());
-  desired.set_generation(departure->row.generation());
-  desired.set_absent(true);
+  AddAbsentMachine(std::string(machine), departure->row.uid(), departure->row.generation(), intent);
 }
 
 HostIntent ReleaseIntent(const v1::Hello& hello) {
   HostIntent intent;
   for (const v1::HeldVirtualMachine& held : hello.held_virtual_machines()) {
-    v1::DesiredVirtualMachine& desired = intent.virtual_machines.emplace_back();
-    desired.set_name(held.name());
-    desired.set_uid(held.uid());
-    desired.set_generation(held.generation());
-    desired.set_absent(true);
+    AddAbsentMachine(held.name(), held.uid(), held.generation(), &intent);
   }
   return intent;
 }

@@ -73,7 +73,7 @@ absl::StatusOr<Decision> DeleteHost(const View& view, const v1::DeleteHostReques
   }
   // No machine may be placed, and no agent connect, meanwhile.
   draft.RelyOnRange("v/", PrefixEnd("v/"));
-  const std::string departures = absl::StrCat("m/", name.host, "/");
+  const std::string departures = keys::DeparturesFrom(name.host);
   draft.RelyOnRange(departures, PrefixEnd(departures));
   draft.RelyOn(keys::Host(name.host), stored->revision);
   draft.RelyOn(keys::Epoch(name.host), view.Epoch(name.host).revision);

@@ -8,6 +8,7 @@
 #include "absl/strings/strip.h"
 #include "api/support/errors.h"
 #include "api/support/status_macros.h"
+#include "server/core/host_intent.h"
 #include "server/core/intent.h"
 #include "server/core/intent_draft.h"
 #include "server/core/keys.h"
@@ -27,12 +28,6 @@ absl::StatusOr<MachineContext> MachineFor(IntentDraft& draft, const VirtualMachi
   if (record->row.metadata().has_delete_time()) return errors::Deleting(resource);
   draft.RelyOn(keys::VirtualMachine(name), record->revision);
   return ContextOf(draft.view(), name, record->row.spec());
-}
-
-// The host (id) on which the binding's machine is placed.
-std::string HostOfBinding(const View& view, const std::string& name) {
-  const auto* machine = view.FindVirtualMachine(PasidBindingName::Parse(name)->Parent().ToString());
-  return machine != nullptr ? machine->host_id() : "";
 }
 
 // The highest PASID that the device takes, as far as it is known.
@@ -143,7 +138,7 @@ absl::StatusOr<v1::PasidBinding> DraftUpdate(IntentDraft& draft, const std::stri
   const bool new_spec = record.row.metadata().generation() != stored->row.metadata().generation();
   if (new_spec) record.row.clear_instance_before_move();
   if (!*changed) return RenderPasidBinding(wanted.name(), record);
-  RETURN_IF_ERROR(CheckNotFenced(draft, HostOfBinding(draft.view(), wanted.name())));
+  RETURN_IF_ERROR(CheckNotFenced(draft, HostOfResource(draft.view(), wanted.name())));
   record.revision = 0;
   std::string key = keys::PasidBinding(*PasidBindingName::Parse(wanted.name()));
   draft.RelyOn(key, stored->revision);
@@ -161,7 +156,7 @@ v1::PasidBinding DraftDelete(IntentDraft& draft, const std::string& name) {
   record.row.mutable_metadata()->set_generation(record.row.metadata().generation() + 1);
   *record.row.mutable_metadata()->mutable_delete_time() = draft.now();
   *record.row.mutable_metadata()->mutable_update_time() = draft.now();
-  if (MustConfirm(draft, HostOfBinding(draft.view(), name))) {
+  if (MustConfirm(draft, HostOfResource(draft.view(), name))) {
     draft.Put(keys::PasidBinding(parsed), record.row);
   } else {
     DraftPurgeBinding(draft, name);

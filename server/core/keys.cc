@@ -7,7 +7,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
@@ -59,14 +58,18 @@ std::string DeviceClaim(absl::string_view host, absl::string_view bdf) {
   return absl::StrCat("d/", host, "/", bdf);
 }
 
-std::string Epoch(absl::string_view host) { return absl::StrCat("e/", host); }
+std::string Epoch(absl::string_view host) { return absl::StrCat(kEpochs, host); }
 
 std::string HostFence(absl::string_view host) { return absl::StrCat("f/", host); }
-std::string RunEnd(int64_t revision) { return absl::StrFormat("s/%016x", revision); }
+std::string RunEnd(int64_t revision) {
+  return absl::StrCat(kRunEnds, absl::Hex(revision, absl::kZeroPad16));
+}
 
 std::string Departure(absl::string_view host, const VirtualMachineName& machine) {
-  return absl::StrCat("m/", host, "/", machine.project, "/", machine.virtual_machine);
+  return absl::StrCat(DeparturesFrom(host), machine.project, "/", machine.virtual_machine);
 }
+
+std::string DeparturesFrom(absl::string_view host) { return absl::StrCat("m/", host, "/"); }
 
 std::string Request(absl::string_view scope, absl::string_view request_id) {
   return absl::StrCat("r/", scope, "/", request_id);

@@ -31,6 +31,7 @@ std::string DeviceClaim(absl::string_view host, absl::string_view bdf);
 std::string Epoch(absl::string_view host);
 std::string HostFence(absl::string_view host);
 std::string Departure(absl::string_view host, const VirtualMachineName& machine);
+std::string DeparturesFrom(absl::string_view host);  // what all of its Departures begin with
 // That a run of the server ended at `revision`; the row is empty.
 std::string RunEnd(int64_t revision);
 std::string Request(absl::string_view scope, absl::string_view request_id);

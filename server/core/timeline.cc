@@ -129,10 +129,6 @@ std::string Words(const Event& event, const std::string& host) {
   }
 }
 
-std::string MachineNameOf(absl::string_view binding) {
-  return PasidBindingName::Parse(binding)->Parent().ToString();
-}
-
 bool Earlier(const Event& a, const Event& b) {
   return FromTimestamp(a.time()) < FromTimestamp(b.time());
 }
@@ -185,7 +181,8 @@ void AddReleaseEvents(const DepartureRecord& departure, absl::Time now, Timeline
 v1::GetPasidBindingTimelineResponse Timeline(const View& view, absl::string_view name) {
   const PasidBindingRecord record = *view.FindPasidBinding(name);
   const storage::v1::RowMetadata& metadata = record.row.metadata();
-  const VirtualMachineRecord* machine = view.FindVirtualMachine(MachineNameOf(name));
+  const std::string machine_name = PasidBindingName::Parse(name)->Parent().ToString();
+  const VirtualMachineRecord* machine = view.FindVirtualMachine(machine_name);
   const HostRecord* host = machine == nullptr ? nullptr : view.FindHost(machine->host_id());
   TimelineEvents events = EventsOfRow(metadata);
   AddOvertakenGenerations(record.events, metadata.generation(), &events);
@@ -193,7 +190,7 @@ v1::GetPasidBindingTimelineResponse Timeline(const View& view, absl::string_view
   if (machine != nullptr) {
     for (const Event& event : machine->events) *events.Add() = event;
   }
-  if (const DepartureRecord* departure = view.FindDeparture(MachineNameOf(name))) {
+  if (const DepartureRecord* departure = view.FindDeparture(machine_name)) {
     *events.Add() = MoveEvent(*departure);
   }
   if (host != nullptr) {

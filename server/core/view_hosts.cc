@@ -9,6 +9,19 @@
 
 namespace nestor::server {
 
+namespace {
+
+StateChange& AddChange(ResourceKind kind, const std::string& name, int64_t revision,
+                       std::vector<StateChange>* changes) {
+  StateChange& change = changes->emplace_back();
+  change.kind = kind;
+  change.name = name;
+  change.revision = revision;
+  return change;
+}
+
+}  // namespace
+
 bool IsSilent(const HostRecord& host) {
   return !host.fence && host.observed.status().state() == v1::HostStatus::STATE_UNKNOWN;
 }
@@ -32,18 +45,12 @@ void View::AddChangesOf(absl::string_view host, bool with_content, const StoreEv
                         std::vector<StateChange>* changes) const {
   const HostRecord* record = FindHost(host);
   if (record == nullptr) return;
-  auto add = [&](ResourceKind kind, const std::string& name) {
-    StateChange& change = changes->emplace_back();
-    change.kind = kind;
-    change.name = name;
-    change.revision = event.revision;
-  };
-  add(ResourceKind::kHost, absl::StrCat("hosts/", host));
+  AddChange(ResourceKind::kHost, absl::StrCat("hosts/", host), event.revision, changes);
   if (!with_content) return;
   for (const std::string& machine : record->virtual_machines) {
-    add(ResourceKind::kVirtualMachine, machine);
+    AddChange(ResourceKind::kVirtualMachine, machine, event.revision, changes);
     for (const std::string& binding : BindingsOf(machine)) {
-      add(ResourceKind::kPasidBinding, binding);
+      AddChange(ResourceKind::kPasidBinding, binding, event.revision, changes);
     }
   }
 }
@@ -59,18 +66,13 @@ absl::Status View::ApplyDeparture(const StoreEvent& event, std::vector<StateChan
     hosts_[host].departing.insert(name);
   }
   // What the new host may be told has changed, and what the old one is to be told.
-  auto add = [&, changes](ResourceKind kind, const std::string& resource) {
-    StateChange& change = changes->emplace_back();
-    change.kind = kind;
-    change.name = resource;
-    change.revision = event.revision;
-    change.intent = true;
-  };
   auto machine = virtual_machines_.find(name);
   if (machine == virtual_machines_.end()) return absl::OkStatus();
   machine->second.leaving_host = event.value.has_value() ? host : "";
-  add(ResourceKind::kVirtualMachine, name);
-  for (const std::string& binding : BindingsOf(name)) add(ResourceKind::kPasidBinding, binding);
+  AddChange(ResourceKind::kVirtualMachine, name, event.revision, changes).intent = true;
+  for (const std::string& binding : BindingsOf(name)) {
+    AddChange(ResourceKind::kPasidBinding, binding, event.revision, changes).intent = true;
+  }
   return absl::OkStatus();
 }
 

@@ -216,9 +216,9 @@ v1::VirtualMachine View::VirtualMachineResource(absl::string_view name) const {
   if (counts == nullptr) return machine;
   const BindingCounts& bindings = *counts;
   status.set_bindings(std::accumulate(bindings.begin(), bindings.end(), int64_t{0}));
-  for (int rung = 0; rung < BindingState::State_ARRAYSIZE; ++rung) {
-    if (StateOn(*record, BindingState::State(rung)) != BindingState::STATE_PROGRAMMED) continue;
-    status.set_programmed_bindings(bindings[rung]);
+  constexpr auto kProgrammed = BindingState::STATE_PROGRAMMED;
+  if (StateOn(*record, kProgrammed) == kProgrammed) {
+    status.set_programmed_bindings(bindings[kProgrammed]);
   }
   return machine;
 }

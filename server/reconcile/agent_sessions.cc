@@ -255,8 +255,10 @@ void AgentSessions::OnChanges(const std::vector<StateChange>& changes) {
       TellPersisted(view, change);
       const std::string host = HostOfResource(view, change.name);
       if (sessions_.contains(host)) AddIntentOfChange(view, change, &by_host[host]);
-      const std::string left = HostLeftBy(view, change.name);
-      if (sessions_.contains(left)) AddDepartureIntent(view, change.name, &by_host[left]);
+      if (change.kind == ResourceKind::kVirtualMachine) {
+        const std::string left = HostLeftBy(view, change.name);
+        if (sessions_.contains(left)) AddDepartureIntent(view, change.name, &by_host[left]);
+      }
     }
   });
   for (const SessionPtr& session : overtaken) {

@@ -29,8 +29,7 @@ void PurgeRest(ClusterState& state, const std::string& host, v1::Host* response,
   };
   state.Mutate(decide, {}, [&state, host, changed, response, reactor](auto applied) {
     if (applied.ok() && *changed) return PurgeRest(state, host, response, reactor);
-    if (applied.ok()) response->GetReflection()->Swap(response, applied->reply.get());
-    reactor->Finish(ToGrpcStatus(applied.status()));
+    FinishMutation(applied, response, reactor);
   });
 }
 
@@ -58,10 +57,7 @@ class HostAdminServiceImpl final : public v1::HostAdminService::CallbackService 
                       return PurgeRest(state_, HostName::Parse(request->name())->host, response,
                                        reactor);
                     }
-                    if (applied.ok()) {
-                      response->GetReflection()->Swap(response, applied->reply.get());
-                    }
-                    reactor->Finish(ToGrpcStatus(applied.status()));
+                    FinishMutation(applied, response, reactor);
                   });
     return reactor;
   }

@@ -73,6 +73,14 @@ ClusterState::MutateOptions OptionsOf(absl::string_view scope, const Request& re
   return options;
 }
 
+// Ends a mutation's call with its reply, or with why there is none.
+template <typename Response>
+void FinishMutation(const absl::StatusOr<Applied>& applied, Response* response,
+                    grpc::ServerUnaryReactor* reactor) {
+  if (applied.ok()) response->GetReflection()->Swap(response, applied->reply.get());
+  reactor->Finish(ToGrpcStatus(applied.status()));
+}
+
 // A mutation; request_ids are told apart by `scope`. Cancellation and deadline count until the
 // commit begins, never after.
 template <typename Request, typename Response>
@@ -87,8 +95,7 @@ grpc::ServerUnaryReactor* MutateCall(grpc::CallbackServerContext* context, Clust
   state.Mutate(decide, OptionsOf(scope, request),
                [context, reactor, response, &request](absl::StatusOr<Applied> applied) {
                  LogMutation(*context, request, applied.status());
-                 if (applied.ok()) response->GetReflection()->Swap(response, applied->reply.get());
-                 reactor->Finish(ToGrpcStatus(applied.status()));
+                 FinishMutation(applied, response, reactor);
                });
   return reactor;
 }
